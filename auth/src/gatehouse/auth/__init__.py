@@ -1,0 +1,1 @@
+"""Auth: the OAuth 2 and OpenID Connect front door that lets people and clients in."""

@@ -1,0 +1,136 @@
+"""From the settings file and the environment to `Settings`, and back to where each value came from."""
+
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from gatehouse.registry.errors import ConfigurationError
+from gatehouse.registry.settings import Settings
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_settings import EnvSettingsSource
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The TOML file as nested dicts; relative paths inside it count from its folder."""
+    try:
+        raw = path.read_bytes()
+        if len(raw) > 4 * 1024 * 1024:
+            raise ConfigurationError(f"{path} is larger than 4 MiB; is it the settings file?")
+        values = tomllib.loads(raw.decode())
+    except OSError as error:
+        raise ConfigurationError(
+            f"The settings file {path} cannot be read: {error.strerror}. Give its name with --config FILE."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from error
+    _anchor(values, path.resolve().parent)
+    return values
+
+
+_PATHS = {
+    "tls_certificate",
+    "tls_key",
+    "master_key_file",
+    "client_secret_file",
+    "ca_file",
+    "file",
+    "work_dir",
+}
+
+
+def _anchor(node: Any, folder: Path) -> None:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in _PATHS and isinstance(value, str):
+                node[key] = str(folder / Path(value).expanduser())
+            elif key == "database_url" and isinstance(value, str) and value.startswith("sqlite:///"):
+                node[key] = "sqlite:///" + str(folder / value.removeprefix("sqlite:///"))
+            else:
+                _anchor(value, folder)
+    elif isinstance(node, list):
+        for item in node:
+            _anchor(item, folder)
+
+
+def load(path: Path | None) -> Settings:
+    """Settings from a file (may be None) and the environment.
+
+    Raises ConfigurationError naming each wrong setting, what is wrong, and where it was set.
+    """
+    values = read_file(path) if path else {}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
+        where = f"{path} or a GATEHOUSE_* variable" if path else "a GATEHOUSE_* variable"
+        raise ConfigurationError(
+            "These settings cannot be used (see " + where + "):\n" + "\n".join(lines)
+        ) from error
+
+
+def explain(path: Path | None) -> Iterator[tuple[str, str, str]]:
+    """Each setting as (dotted name, value with secrets masked, where it came from)."""
+    settings = load(path)
+    from_env = EnvSettingsSource(Settings)()
+    from_file = read_file(path) if path else {}
+    for name, value in _leaves("", settings):
+        if _has(from_env, name):
+            origin = "environment GATEHOUSE_" + name.upper().replace(".", "__")
+        elif _has(from_file, name):
+            origin = str(path)
+        else:
+            origin = "default"
+        yield name, value, origin
+
+
+def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, BaseModel):
+        for key in type(value).model_fields:
+            yield from _leaves(f"{prefix}.{key}" if prefix else key, getattr(value, key))
+    elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+        for index, item in enumerate(value):
+            yield from _leaves(f"{prefix}.{index}", item)
+    else:
+        yield prefix, _shown(prefix, value)
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return _mask_url(value.get_secret_value()) if name == "database_url" else "********"
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in value)
+    return "" if value is None else str(value)
+
+
+def _mask_url(url: str) -> str:
+    parts = urlsplit(url)
+    return url.replace(f":{parts.password}@", ":********@") if parts.password else url
+
+
+def _has(source: Any, dotted: str) -> bool:
+    for key in dotted.split("."):
+        if isinstance(source, dict) and key in source:
+            source = source[key]
+        elif isinstance(source, list | tuple) and key.isdigit() and int(key) < len(source):
+            source = source[int(key)]
+        else:
+            return False
+    return True
+
+
+def secret_of(value: SecretStr | None, file: Path | None, what: str) -> str:
+    """A secret given directly or in a file that nobody else may read."""
+    if value is not None:
+        return value.get_secret_value()
+    if file is None:
+        return ""
+    try:
+        mode = os.stat(file).st_mode
+        if mode & 0o077:
+            raise ConfigurationError(f"{what}: {file} can be read by others. Run: chmod 600 {file}")
+        return file.read_text().strip()
+    except OSError as error:
+        raise ConfigurationError(f"{what}: {file} cannot be read: {error.strerror}.") from error

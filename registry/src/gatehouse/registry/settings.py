@@ -1,0 +1,158 @@
+"""What the operator decides: one TOML file, overridden by `GATEHOUSE_*` in the environment.
+
+Nested names are joined by two underscores: `GATEHOUSE_SERVER__PORT=8443`. Secrets are `SecretStr`, or files.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+Seconds = Annotated[int, Field(gt=0, le=400 * 86400)]
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(_Part):
+    """Where the service listens and what the world calls it."""
+
+    base_url: str = "http://127.0.0.1:8000"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    # addresses of reverse proxies whose X-Forwarded-For is believed
+    trusted_proxies: tuple[str, ...] = ()
+
+    @field_validator("base_url")
+    @classmethod
+    def _base(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be a URL such as https://gatehouse.example.org")
+        if "@" in parts.netloc or value != value.strip():
+            raise ValueError("must not carry a user name or blanks")
+        return value.rstrip("/")
+
+
+class SecretSettings(_Part):
+    """The master key: 32 random bytes in base64, in a file that only the service may read."""
+
+    master_key_file: Path | None = None
+    master_key: SecretStr | None = None
+
+
+class Lifetimes(_Part):
+    """How long things live, in seconds (WLCG profile 1.3 §4.3.1 gives the ranges)."""
+
+    access_token: Annotated[int, Field(ge=60, le=21600)] = 7200
+    refresh_token: Annotated[int, Field(ge=3600, le=400 * 86400)] = 30 * 86400
+    refresh_grace: Annotated[int, Field(ge=0, le=86400)] = 60
+    device_code: Annotated[int, Field(ge=300, le=1800)] = 600
+    browser_session: Annotated[int, Field(ge=60, le=3600)] = 900
+    pilot_secret: Annotated[int, Field(ge=60, le=7 * 86400)] = 86400
+    pilot_token: Annotated[int, Field(ge=300, le=7 * 86400)] = 86400
+    job_token: Annotated[int, Field(ge=120, le=21600)] = 3600
+    compute_token: Annotated[int, Field(ge=60, le=21600)] = 3600
+
+
+class ProviderSettings(_Part):
+    """An external OpenID provider; `kind` says how it writes group memberships."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    title: str = ""
+    issuer: str
+    kind: Literal["aarc", "wlcg", "slashless"]
+    client_id: str
+    client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
+    scope: str = "openid profile email"
+    namespaces: tuple[str, ...] = ()
+    authorities: tuple[str, ...] = ()
+    authority_optional: bool = False
+    vos: tuple[str, ...] = ()
+    group_claims: tuple[tuple[str, ...], ...] = ()
+    # the claim that names a person for good; Check-In: voperson_id
+    user_claim: str = "sub"
+    ca_file: Path | None = None
+
+
+class ClientSettings(_Part):
+    """An OAuth client of Gatehouse, beside the built-in DIRAC_CLI and DIRAC_Web."""
+
+    client_id: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+    name: str = ""
+    client_secret: SecretStr | None = None
+    grant_types: tuple[str, ...] = ("urn:ietf:params:oauth:grant-type:device_code", "refresh_token")
+    access_token_alg: Literal["ES256", "RS256"] = "ES256"  # noqa: S105 - an algorithm
+
+
+class ElementSettings(_Part):
+    """A compute element that runs pilots; `local` starts them as processes of this machine."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    type: Literal["local"]
+    site: str
+    vos: tuple[str, ...]
+    max_pilots: Annotated[int, Field(ge=1, le=10000)] = 4
+    tags: tuple[str, ...] = ()
+    cpu_time: Seconds = 86400
+    work_dir: Path = Path("var/pilots")
+
+
+class RegistrySettings(_Part):
+    """A DIRAC-style configuration file whose `Registry` section is read at every start."""
+
+    file: Path | None = None
+
+
+class FactorySettings(_Part):
+    """The pilot factory's rhythm."""
+
+    interval: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
+    heartbeat: Annotated[int, Field(ge=1, le=3600)] = 60
+    stalled_after: Seconds = 7200
+    matched_timeout: Seconds = 600
+
+
+class Settings(BaseSettings):
+    """All settings. `production` refuses what is only good for a trial."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GATEHOUSE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    mode: Literal["production", "development"] = "production"
+    database_url: SecretStr = SecretStr("sqlite:///var/gatehouse.db")
+    server: ServerSettings = ServerSettings()
+    secrets: SecretSettings = SecretSettings()
+    lifetimes: Lifetimes = Lifetimes()
+    registry: RegistrySettings = RegistrySettings()
+    factory: FactorySettings = FactorySettings()
+    providers: tuple[ProviderSettings, ...] = ()
+    clients: tuple[ClientSettings, ...] = ()
+    elements: tuple[ElementSettings, ...] = ()
+    demo: bool = False
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file; the file's content arrives as init values."""
+        return env_settings, init_settings
+
+    @property
+    def issuer(self) -> str:
+        """Our own issuer."""
+        return f"{self.server.base_url}/auth"

@@ -1,0 +1,33 @@
+"""Who stands at the gate, as far as the token and the registry say."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["person", "pilot", "job", "compute"]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A verified bearer: `subject` is the owner, `actor` who acts for the owner (RFC 8693 `act`)."""
+
+    kind: Kind
+    subject: str
+    username: str
+    group: str
+    vo: str
+    properties: frozenset[str]
+    client_id: str
+    token_id: str
+    grant: str
+    actor: str
+    job: int | None
+    claim: str
+    scope: str
+    audience: str
+    expires_at: int
+
+    @property
+    def label(self) -> str:
+        """How the record names this bearer."""
+        who = self.username or self.subject
+        return f"{self.actor} for {who}" if self.actor else who

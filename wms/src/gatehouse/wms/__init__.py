@@ -1,0 +1,1 @@
+"""WMS: the job and pilot service that puts it all to work."""

@@ -7,7 +7,7 @@ reads what is new once a second.
 from typing import NamedTuple
 
 from gatehouse.registry.clock import Clock
-from gatehouse.registry.database import Database, Tx, insertion, sql, table
+from gatehouse.registry.database import Database, Statement, Tx, insertion, sql, table
 from gatehouse.tokenmanager.models import Revocation
 from sqlalchemy import bindparam, delete, select
 
@@ -26,7 +26,7 @@ _ADD = insertion(Revocation, "name", "at", "until")
 _SINCE = sql(
     select(_C.name, _C.at, _C.until).where(_C.at >= bindparam("since"), _C.until > bindparam("current")), _Row
 )
-_SWEEP = sql(delete(table(Revocation)).where(_C.until < bindparam("current")))
+_SWEEP: Statement[tuple[()]] = sql(delete(table(Revocation)).where(_C.until < bindparam("current")))
 
 
 def token_name(token_id: str) -> str:

@@ -51,8 +51,7 @@ class Verifier:
             fresh = self._examine(token, audience or self._audience)
             if isinstance(fresh, Refused):
                 return fresh
-            names = (token_name(fresh.token_id), grant_name(fresh.grant), claim_name(fresh.claim))
-            known = self._known[digest] = (self._groups.version, fresh, names)
+            known = self._known[digest] = (self._groups.version, fresh, _names(fresh))
         _, principal, names = known
         if principal.expires_at <= self._clock.now():
             return Refused("The token has expired.")
@@ -114,3 +113,13 @@ class Verifier:
             audience=audience,
             expires_at=expires_at,
         )
+
+
+def _names(principal: Principal) -> tuple[str, ...]:
+    """The names any of which, revoked, ends this token."""
+    names = [token_name(principal.token_id)]
+    if principal.grant:
+        names.append(grant_name(principal.grant))
+    if principal.claim:
+        names.append(claim_name(principal.claim))
+    return tuple(names)

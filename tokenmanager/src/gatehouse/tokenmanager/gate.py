@@ -1,0 +1,235 @@
+"""The guard of every route: one declaration says who may call it, and without one the service does not start.
+
+    @allow(members("NormalUser"))
+    async def submit(request: Request) -> Response: ...
+
+Routes are made by `route` (hot paths, plain Starlette) or by a FastAPI router with `route_class=GatedAPIRoute`;
+both check the same declaration before anything of the body is read. The verified bearer is `principal_of(request)`.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
+
+from fastapi.routing import APIRoute
+from gatehouse.registry.errors import ConfigurationError, Problem
+from gatehouse.tokenmanager.groups import Groups
+from gatehouse.tokenmanager.principal import Kind, Principal
+from gatehouse.tokenmanager.verify import Refused, Verifier
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import Message, Receive, Scope, Send
+
+KIB = 1024
+_MARK = "__gatehouse_rule__"
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who may call a route: which kinds of bearer, with at least one of which properties; none means public."""
+
+    why: str
+    kinds: frozenset[Kind] = frozenset()
+    any_of: tuple[str, ...] = ()
+    max_body: int = 64 * KIB
+
+    @property
+    def public(self) -> bool:
+        """Whether no token is asked for."""
+        return not self.kinds
+
+    def body(self, limit: int) -> "Rule":
+        """The same rule with another limit for the request body, in bytes."""
+        return replace(self, max_body=limit)
+
+
+def public(why: str) -> Rule:
+    """Anybody may call; `why` is the reason that makes this safe."""
+    return Rule(why)
+
+
+def members(*any_of: str, why: str = "") -> Rule:
+    """People whose group holds at least one of the properties (none named: any group)."""
+    return Rule(why, frozenset({"person"}), any_of)
+
+
+def pilots(*any_of: str, why: str = "") -> Rule:
+    """Pilots, with their own token."""
+    return Rule(why, frozenset({"pilot"}), any_of)
+
+
+def jobs(why: str = "") -> Rule:
+    """The run of a job, with the credential of that job only."""
+    return Rule(why, frozenset({"job"}))
+
+
+def either(*rules: Rule, why: str = "") -> Rule:
+    """Bearers of any of these kinds; properties are asked of people only."""
+    kinds = frozenset(kind for rule in rules for kind in rule.kinds)
+    any_of = tuple(name for rule in rules for name in rule.any_of)
+    return Rule(why, kinds, any_of, max(rule.max_body for rule in rules))
+
+
+def allow(rule: Rule) -> Callable[[_Endpoint], _Endpoint]:
+    """Declare who may call an endpoint."""
+
+    def mark(endpoint: _Endpoint) -> _Endpoint:
+        setattr(endpoint, _MARK, rule)
+        return endpoint
+
+    return mark
+
+
+def rule_of(endpoint: object) -> Rule | None:
+    """The declaration of an endpoint, if it has one."""
+    return cast(Rule | None, getattr(endpoint, _MARK, None))
+
+
+class Gate:
+    """Decides each call from the bearer's token alone, offline."""
+
+    def __init__(self, verifier: Verifier, groups: Groups) -> None:
+        self._verifier = verifier
+        self._groups = groups
+
+    def admit(self, headers: Headers, rule: Rule) -> Principal:
+        """The bearer, if the rule lets them through. Raises Problem 401 or 403."""
+        verdict = self._verifier.verify(bearer(headers))
+        if isinstance(verdict, Refused):
+            raise _unauthenticated(verdict.reason, verdict.detail)
+        if verdict.kind not in rule.kinds:
+            raise self._wrong_kind(verdict, rule)
+        if rule.any_of and verdict.kind == "person" and verdict.properties.isdisjoint(rule.any_of):
+            raise self._missing(verdict, rule)
+        return verdict
+
+    def _missing(self, principal: Principal, rule: Rule) -> Problem:
+        needed = " or ".join(rule.any_of)
+        having = self._groups.with_any(rule.any_of)
+        near = [name for name in having if self._groups.by_name[name].vo == principal.vo]
+        if near:
+            hint = f"Log in with a group that has it: dirac-login {near[0]}"
+        else:
+            hint = f"Ask the manager of {principal.vo or 'your community'} for such a group."
+        return Problem(
+            403,
+            "insufficient_rights",
+            f"This needs the property {needed}, which the group {principal.group or '(none)'} does not have.",
+            hint=hint,
+            facts={"missing": list(rule.any_of), "group": principal.group, "groups_with_it": near or having},
+        )
+
+    def _wrong_kind(self, principal: Principal, rule: Rule) -> Problem:
+        wanted = " or ".join(sorted(rule.kinds))
+        return Problem(
+            403,
+            "insufficient_rights",
+            f"This is for a {wanted} token, and yours is the token of a {principal.kind}.",
+            hint="People use the token that dirac-login saved; pilots and jobs use their own.",
+            facts={"missing": [f"token of kind {wanted}"], "groups_with_it": []},
+        )
+
+
+def bearer(headers: Headers) -> str:
+    """The token of an `Authorization: Bearer` header (RFC 6750 §2.1). Raises Problem 401."""
+    given = headers.get("authorization", "")
+    scheme, _, token = given.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Problem(
+            401,
+            "unauthorized",
+            "No access token came with this request.",
+            hint="Log in first: dirac-login <group>",
+        )
+    return token.strip()
+
+
+def _unauthenticated(reason: str, detail: str) -> Problem:
+    return Problem(401, "invalid_token", reason, hint="Log in again: dirac-login <group>", detail=detail)
+
+
+def principal_of(request: Request) -> Principal:
+    """The verified bearer of a gated request."""
+    return cast(Principal, request.scope["gatehouse.principal"])
+
+
+class GatedRoute(Route):
+    """A plain Starlette route behind the gate: for hot paths and pages."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check the declaration, then go on."""
+        await super().handle(scope, _pass(self.endpoint, scope, receive), send)
+
+
+class GatedAPIRoute(APIRoute):
+    """A FastAPI route behind the gate."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check the declaration, then go on."""
+        await super().handle(scope, _pass(self.endpoint, scope, receive), send)
+
+
+def route(
+    path: str, endpoint: Callable[[Request], Awaitable[Response]], *, methods: Sequence[str] = ("GET",)
+) -> GatedRoute:
+    """A gated plain route."""
+    return GatedRoute(path, endpoint, methods=list(methods), include_in_schema=False)
+
+
+def _pass(endpoint: object, scope: Scope, receive: Receive) -> Receive:
+    rule = rule_of(endpoint)
+    if rule is None:
+        raise ConfigurationError(f"the route {scope.get('path')} declares no rule")
+    headers = Headers(scope=scope)
+    if not rule.public:
+        gate: Gate = scope["app"].state.gate
+        scope["gatehouse.principal"] = gate.admit(headers, rule)
+    length = headers.get("content-length")
+    if length is not None and (not length.isdigit() or int(length) > rule.max_body):
+        raise _too_large(rule.max_body)
+    return _bounded(receive, rule.max_body)
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
+    """Count what comes in: a body without a length is bounded too."""
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        if message["type"] == "http.request":
+            taken += len(message.get("body", b""))
+            if taken > limit:
+                raise _too_large(limit)
+        return message
+
+    return counted
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(
+        413,
+        "too_large",
+        f"The request body may have {limit:,} bytes at most.",
+        hint="Send less at once, or put large files on a storage element.",
+        facts={"limit": limit},
+    )
+
+
+def check(routes: Iterable[BaseRoute]) -> None:
+    """Refuse to start when a route declares no rule, or would not be guarded. Raises ConfigurationError."""
+    for found in routes:
+        if isinstance(found, Mount):
+            check(found.routes)
+            continue
+        if not isinstance(found, GatedRoute | GatedAPIRoute):
+            raise ConfigurationError(
+                f"{found!r} is not behind the gate: make it with gate.route or GatedAPIRoute."
+            )
+        if rule_of(found.endpoint) is None:
+            raise ConfigurationError(
+                f"{sorted(found.methods or ())} {found.path} declares no rule: add @allow(...) to {found.endpoint!r}."
+            )

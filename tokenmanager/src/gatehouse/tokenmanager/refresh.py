@@ -1,0 +1,220 @@
+"""Refresh tokens: one row per login, turned with every use, with a grace for lost answers.
+
+A token is `gh1.` + base64url(family 16 | generation 4 | secret 32 | tag 16). The tag tells an old token of ours
+from noise without a look-up. The successor's secret is HMAC(server key, predecessor): asked again for a lost
+answer we derive the same successor, and neither it nor anything that gives it is in the database.
+(RFC 9700 §4.14, identity profile: rotation, grace, reuse ends the family.)
+"""
+
+import base64
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gatehouse.registry import audit
+from gatehouse.registry.database import Statement, Tx, insertion, sql, table
+from gatehouse.tokenmanager import revoke
+from gatehouse.tokenmanager.models import GrantFamily
+from gatehouse.tokenmanager.seal import Seal
+from sqlalchemy import bindparam, select, update
+
+_PREFIX = "gh1."
+_LENGTH = 68
+
+
+class Family(NamedTuple):
+    """A grant as the database has it."""
+
+    id: str
+    user_id: str
+    username: str
+    client_id: str
+    group: str
+    scope: str
+    generation: int
+    current_hash: str
+    previous_hash: str
+    rotated_at: int
+    expires_at: int
+    ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """The outcome of a use: the family and the token that replaces the presented one."""
+
+    family: Family
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotTurned:
+    """Why a refresh token was not accepted. `reuse` means that the family was ended because of this use."""
+
+    reason: str
+    reuse: bool = False
+    family: str = ""
+
+
+class _Parts(NamedTuple):
+    family: str
+    generation: int
+    raw: bytes
+
+
+_C = table(GrantFamily).c
+_ADD = insertion(GrantFamily)
+_FIND = sql(
+    select(
+        _C.id,
+        _C.user_id,
+        _C.username,
+        _C.client_id,
+        _C.group_name,
+        _C.scope,
+        _C.generation,
+        _C.current_hash,
+        _C.previous_hash,
+        _C.rotated_at,
+        _C.expires_at,
+        _C.ended_at,
+    ).where(_C.id == bindparam("family")),
+    Family,
+)
+_TURN: Statement[tuple[()]] = sql(
+    update(table(GrantFamily))
+    .where(
+        _C.id == bindparam("family"),
+        _C.current_hash == bindparam("presented"),
+        _C.ended_at.is_(None),
+        _C.expires_at > bindparam("current"),
+    )
+    .values(
+        generation=_C.generation + 1,
+        previous_hash=bindparam("presented"),
+        current_hash=bindparam("successor"),
+        rotated_at=bindparam("current"),
+    )
+)
+_END: Statement[tuple[()]] = sql(
+    update(table(GrantFamily))
+    .where(_C.id == bindparam("family"), _C.ended_at.is_(None))
+    .values(ended_at=bindparam("current"), ended_why=bindparam("why"))
+)
+
+
+def begin(
+    tx: Tx, seal: Seal, *, user_id: str, username: str, client_id: str, group: str, scope: str, lifetime: int
+) -> Turned:
+    """Start a family at login; returns it with its first refresh token."""
+    family, now = secrets.token_hex(16), tx.clock.now()
+    token = _token(seal, family, 0, secrets.token_bytes(32))
+    row = Family(
+        family,
+        user_id,
+        username,
+        client_id,
+        group,
+        scope,
+        0,
+        _hash(seal, token),
+        "",
+        now,
+        now + lifetime,
+        None,
+    )
+    tx.run(
+        _ADD,
+        id=family,
+        user_id=user_id,
+        username=username,
+        client_id=client_id,
+        group_name=group,
+        scope=scope,
+        generation=0,
+        current_hash=row.current_hash,
+        previous_hash="",
+        rotated_at=now,
+        created_at=now,
+        expires_at=row.expires_at,
+        ended_at=None,
+        ended_why="",
+    )
+    return Turned(row, token)
+
+
+def turn(tx: Tx, seal: Seal, token: str, client_id: str, grace: int) -> Turned | NotTurned:
+    """Use a refresh token once: the conditional UPDATE decides who wins.
+
+    Within `grace` seconds the loser gets the same successor; after it, the reuse of a turned token ends the family.
+    """
+    parts = _parse(seal, token)
+    if parts is None:
+        return NotTurned("This is not a refresh token of this service.")
+    now, presented = tx.clock.now(), _hash(seal, token)
+    successor = _token(seal, parts.family, parts.generation + 1, seal.mac("refresh/successor", parts.raw))
+    family = tx.one(_FIND, family=parts.family)
+    if family is None or family.client_id != client_id:
+        return NotTurned("The refresh token was not issued to this client.")
+    hashes = {"presented": presented, "successor": _hash(seal, successor)}
+    if tx.run(_TURN, family=parts.family, current=now, **hashes):
+        return Turned(family, successor)
+    return _lost(tx, seal, parts, successor, presented, grace)
+
+
+def _lost(
+    tx: Tx, seal: Seal, parts: _Parts, successor: str, presented: str, grace: int
+) -> Turned | NotTurned:
+    family, now = tx.one(_FIND, family=parts.family), tx.clock.now()
+    if family is None or family.ended_at is not None:
+        return NotTurned("This login has been ended.")
+    if family.expires_at <= now:
+        return NotTurned("This login has expired.")
+    same = family.current_hash == _hash(seal, successor) and family.previous_hash == presented
+    if same and now - family.rotated_at <= grace:
+        return Turned(family, successor)
+    end(tx, family, "a used refresh token came back", actor="gatehouse")
+    return NotTurned(
+        "This refresh token was used before, so this login has been ended to be safe.", True, family.id
+    )
+
+
+def end(tx: Tx, family: Family, why: str, *, actor: str) -> bool:
+    """End a family and every token that came from it. False when it had ended already."""
+    if not tx.run(_END, family=family.id, current=tx.clock.now(), why=why):
+        return False
+    # access tokens that are still out live no longer than the family and at most six hours (WLCG maximum)
+    revoke.add(tx, revoke.grant_name(family.id), min(family.expires_at, tx.clock.now() + 21600))
+    audit.record(tx, "grant.ended", actor=actor, subject=family.user_id, grant=family.id, why=why)
+    return True
+
+
+def find(tx: Tx, seal: Seal, token: str) -> Family | None:
+    """The family of a refresh token that is genuine, whether or not it is current (for revocation)."""
+    parts = _parse(seal, token)
+    return None if parts is None else tx.one(_FIND, family=parts.family)
+
+
+def _token(seal: Seal, family: str, generation: int, secret: bytes) -> str:
+    body = bytes.fromhex(family) + generation.to_bytes(4, "big") + secret
+    tag = seal.mac("refresh/tag", body)[:16]
+    return _PREFIX + base64.urlsafe_b64encode(body + tag).rstrip(b"=").decode()
+
+
+def _parse(seal: Seal, token: str) -> _Parts | None:
+    if not token.startswith(_PREFIX) or len(token) > 128:
+        return None
+    try:
+        text = token.removeprefix(_PREFIX)
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        return None
+    body, tag = raw[:-16], raw[-16:]
+    if len(raw) != _LENGTH or not hmac.compare_digest(seal.mac("refresh/tag", body)[:16], tag):
+        return None
+    return _Parts(body[:16].hex(), int.from_bytes(body[16:20], "big"), body)
+
+
+def _hash(seal: Seal, token: str) -> str:
+    return seal.keyed_hash("refresh", token)

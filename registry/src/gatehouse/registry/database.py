@@ -240,6 +240,10 @@ class Database:
                     self._drop()
                 if attempt == _RETRIES:
                     raise _unavailable(error) from error
+            except driver.IntegrityError:
+                # two of us inserted the same at once: the second run of the work finds the first one's row
+                if attempt == _RETRIES:
+                    raise
             except driver.InterfaceError as error:
                 self._drop()
                 if attempt == _RETRIES:

@@ -1,0 +1,74 @@
+"""The device code grant (RFC 8628 §3.4, §3.5)."""
+
+from typing import TYPE_CHECKING, Any
+
+from authlib.oauth2.rfc6749.errors import AccessDeniedError, InvalidGrantError
+from authlib.oauth2.rfc8628 import DeviceCodeGrant
+from gatehouse.auth import devices
+from gatehouse.auth.grants.person import entitled, tokens
+from gatehouse.auth.scopes import Asked, parse
+from gatehouse.registry import audit
+from gatehouse.tokenmanager import refresh
+
+_Base: Any = object if TYPE_CHECKING else DeviceCodeGrant
+
+
+class DeviceGrant(_Base):  # type: ignore[misc]
+    """Polling with a device code: pending until decided in the browser, then tokens exactly once."""
+
+    def query_device_credential(self, device_code: str) -> "devices.Credential":
+        """The device request of a code. Raises invalid_grant for an unknown one (RFC 6749 §5.2)."""
+        row = devices.by_device_code(self.request.tx, self.server.context.seal, device_code)
+        if row is None:
+            raise InvalidGrantError("The device code is not one of this service. Start the login again.")
+        return devices.Credential(row, self.server.context.clock.now())
+
+    def query_user_grant(self, _user_code: str) -> None:
+        """Not asked: `validate_device_credential` decides on the row itself."""
+
+    def validate_device_credential(self, credential: "devices.Credential") -> str:
+        """The user's id, once approved."""
+        row = credential.row
+        if row.status == "redeemed":
+            raise InvalidGrantError("This device code was used before. Start the login again.")
+        if row.status == "denied":
+            raise AccessDeniedError(row.reason or "The login was refused in the browser.")
+        if row.status == "approved" and not credential.is_expired():
+            return row.user_id
+        super().validate_device_credential(credential)
+        raise AssertionError("unreachable: authlib raises for expired and pending credentials")
+
+    def should_slow_down(self, _credential: object) -> bool:
+        """Never: DIRAC's client takes slow_down for the end of the login."""
+        return False
+
+    def create_token_response(self) -> tuple[int, dict[str, object], list[tuple[str, str]]]:
+        """Redeem the code; the conditional UPDATE lets one caller win."""
+        request, context = self.request, self.server.context
+        row = request.credential.row
+        entitled(request.tx, context, row.user_id, row.group_name)
+        if not devices.redeem(request.tx, row.id):
+            raise InvalidGrantError("This device code was used before. Start the login again.")
+        asked = parse(row.scope)
+        scope = (asked if isinstance(asked, Asked) else Asked()).granted(row.group_name)
+        turned = refresh.begin(
+            request.tx,
+            context.seal,
+            user_id=row.user_id,
+            username=row.username,
+            client_id=request.client.client_id,
+            group=row.group_name,
+            scope=scope,
+            lifetime=context.lifetimes.refresh_token,
+        )
+        audit.record(
+            request.tx,
+            "login.completed",
+            actor=row.username,
+            subject=row.user_id,
+            client=request.client.client_id,
+            group=row.group_name,
+            grant=turned.family.id,
+            address=request.address,
+        )
+        return 200, tokens(context, request.client, turned), self.TOKEN_RESPONSE_HEADER

@@ -1,0 +1,62 @@
+"""A pilot redeems its one-time secret for its own token (extension grant, RFC 6749 §4.5)."""
+
+from typing import TYPE_CHECKING, Any
+
+from authlib.oauth2.rfc6749 import BaseGrant, TokenEndpointMixin
+from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError, UnauthorizedClientError
+from gatehouse.auth.clients import PILOT_SECRET
+from gatehouse.registry import audit
+from gatehouse.tokenmanager import pilot_secrets
+
+_Base: Any = object
+if not TYPE_CHECKING:
+
+    class _Base(BaseGrant, TokenEndpointMixin):
+        """authlib has no type information."""
+
+
+class PilotGrant(_Base):  # type: ignore[misc]
+    """One secret, one pilot token."""
+
+    GRANT_TYPE = PILOT_SECRET
+    TOKEN_ENDPOINT_AUTH_METHODS = ["none"]
+
+    def validate_token_request(self) -> None:
+        """The client and the presence of the secret."""
+        client = self.authenticate_token_endpoint_client()
+        if not client.check_grant_type(self.GRANT_TYPE):
+            raise UnauthorizedClientError("This client may not use the pilot-secret grant.")
+        if not self.request.form.get("pilot_secret"):
+            raise InvalidRequestError("Missing 'pilot_secret' in request.")
+        self.request.client = client
+
+    def create_token_response(self) -> tuple[int, dict[str, object], list[tuple[str, str]]]:
+        """Redeem; the conditional UPDATE lets one caller win."""
+        request, context = self.request, self.server.context
+        redeemed = pilot_secrets.redeem(request.tx, context.seal, request.form["pilot_secret"])
+        if isinstance(redeemed, str):
+            raise InvalidGrantError(redeemed)
+        subject = f"pilot:{redeemed.pilot_id}"
+        minted = context.mint.access_token(
+            request.client.alg,
+            context.lifetimes.pilot_token,
+            subject=subject,
+            client_id=request.client.client_id,
+            scope="pilot",
+            claims={"kind": "pilot", "group": redeemed.group},
+        )
+        audit.record(
+            request.tx,
+            "pilot.redeemed",
+            actor=subject,
+            subject=subject,
+            token=minted.token_id,
+            address=request.address,
+        )
+        answer = {
+            "access_token": minted.token,
+            "token_type": "Bearer",
+            "expires_in": minted.lifetime,
+            "scope": "pilot",
+        }
+        return 200, answer, self.TOKEN_RESPONSE_HEADER

@@ -1,0 +1,112 @@
+"""Believing an ID token (OpenID Connect Core §3.1.3.7): nothing is skipped, not even for friends."""
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from jwt import PyJWK
+
+MAX_ID_TOKEN = 16 * 1024
+LEEWAY = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the token must match."""
+
+    issuer: str
+    client_id: str
+    nonce: str
+    access_token: str
+
+
+class BadIdToken(Exception):
+    """Why an ID token is not believed."""
+
+
+def key_id(token: str) -> str | None:
+    """The `kid` of the header, only to choose among the provider's own keys. Raises BadIdToken."""
+    if len(token) > MAX_ID_TOKEN:
+        raise BadIdToken("it is longer than 16 kB")
+    try:
+        header = jwt.get_unverified_header(token)
+    except jwt.InvalidTokenError as error:
+        raise BadIdToken("it is not a signed token") from error
+    if "crit" in header:
+        raise BadIdToken("it has critical header fields that nobody here knows")
+    kid = header.get("kid")
+    if kid is not None and not isinstance(kid, str):
+        raise BadIdToken("its key id is not text")
+    return kid
+
+
+def verify(token: str, key: PyJWK, expected: Expected, now: int) -> dict[str, Any]:
+    """The claims of a valid ID token. Raises BadIdToken naming the claim that is wrong."""
+    alg = key.algorithm_name
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key.key,
+            algorithms=[alg],
+            issuer=expected.issuer,
+            audience=expected.client_id,
+            options={
+                "require": ["iss", "sub", "aud", "exp", "iat"],
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_nbf": False,
+            },
+        )
+    except jwt.InvalidIssuerError as error:
+        raise BadIdToken("it names another issuer") from error
+    except jwt.InvalidAudienceError as error:
+        raise BadIdToken("it is meant for another client (audience)") from error
+    except jwt.InvalidAlgorithmError as error:
+        raise BadIdToken(f"it is not signed with {alg}") from error
+    except jwt.InvalidSignatureError as error:
+        raise BadIdToken("its signature is wrong") from error
+    except jwt.MissingRequiredClaimError as error:
+        raise BadIdToken(f"the claim {error.claim} is missing") from error
+    except jwt.InvalidTokenError as error:
+        raise BadIdToken(f"it is malformed ({type(error).__name__})") from error
+    _times(claims, now)
+    _parties(claims, expected)
+    _access_token_hash(claims, expected.access_token)
+    return claims
+
+
+def _times(claims: dict[str, Any], now: int) -> None:
+    for name in ("exp", "iat", "nbf"):
+        if name in claims and (not isinstance(claims[name], int | float) or isinstance(claims[name], bool)):
+            raise BadIdToken(f"its {name} is not a number")
+    if claims["exp"] <= now - LEEWAY:
+        raise BadIdToken("it has expired")
+    if claims["iat"] > now + LEEWAY or claims.get("nbf", 0) > now + LEEWAY:
+        raise BadIdToken("it comes from the future; compare the clocks")
+
+
+def _parties(claims: dict[str, Any], expected: Expected) -> None:
+    audience, party = claims["aud"], claims.get("azp")
+    if isinstance(audience, list) and len(audience) > 1 and party is None:
+        raise BadIdToken("it has several audiences and no authorized party (azp)")
+    if party is not None and party != expected.client_id:
+        raise BadIdToken("it was issued to another party (azp)")
+    nonce = claims.get("nonce")
+    if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), expected.nonce.encode()):
+        raise BadIdToken("it does not belong to this login (nonce)")
+    subject = claims["sub"]
+    if not isinstance(subject, str) or not 0 < len(subject) <= 255:
+        raise BadIdToken("its subject is empty or too long")
+
+
+def _access_token_hash(claims: dict[str, Any], access_token: str) -> None:
+    given = claims.get("at_hash")
+    if given is None:
+        return  # optional in the code flow (§3.1.3.6); when present it must fit
+    half = hashlib.sha256(access_token.encode()).digest()[:16]
+    wanted = base64.urlsafe_b64encode(half).rstrip(b"=")
+    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), wanted):
+        raise BadIdToken("its access token hash (at_hash) is wrong")

@@ -1,0 +1,151 @@
+"""A browser's walk through one login, in the database: each step happens once, and a reload finds its place."""
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gatehouse.auth.models import Walk
+from gatehouse.auth.providers.relying import Attempt
+from gatehouse.registry.database import Statement, Tx, insertion, sql, table
+from gatehouse.tokenmanager.seal import Seal
+from sqlalchemy import bindparam, delete, select, update
+
+
+class Step(NamedTuple):
+    """Where a walk stands."""
+
+    id: str
+    device_id: str
+    user_code: str
+    step: str
+    provider: str
+    state_hash: str
+    sealed: bytes
+    user_id: str
+    username: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A fresh walk and the cookie that proves it."""
+
+    id: str
+    cookie: str
+
+
+_T = table(Walk)
+_C = _T.c
+_ADD = insertion(Walk)
+_FIND = sql(
+    select(
+        _C.id,
+        _C.device_id,
+        _C.user_code,
+        _C.step,
+        _C.provider,
+        _C.state_hash,
+        _C.sealed,
+        _C.user_id,
+        _C.username,
+        _C.expires_at,
+    ).where(_C.id == bindparam("walk"), _C.expires_at > bindparam("current")),
+    Step,
+)
+_CONFIRM: Statement[tuple[()]] = sql(
+    update(_T).where(_C.id == bindparam("walk"), _C.step == "open").values(step="confirmed")
+)
+_AWAY: Statement[tuple[()]] = sql(
+    update(_T)
+    .where(_C.id == bindparam("walk"), _C.step.in_(("confirmed", "away", "returned")))
+    .values(step="away", provider=bindparam("to"), state_hash=bindparam("state"), sealed=bindparam("secrets"))
+)
+_RETURN: Statement[tuple[()]] = sql(
+    update(_T)
+    .where(_C.id == bindparam("walk"), _C.step == "away", _C.state_hash == bindparam("state"))
+    .values(step="returned", state_hash="")
+)
+_KNOW: Statement[tuple[()]] = sql(
+    update(_T)
+    .where(_C.id == bindparam("walk"), _C.step == "returned")
+    .values(step="known", user_id=bindparam("person"), username=bindparam("who"))
+)
+_END: Statement[tuple[()]] = sql(
+    update(_T).where(_C.id == bindparam("walk"), _C.step != "ended").values(step="ended")
+)
+_SWEEP: Statement[tuple[()]] = sql(delete(_T).where(_C.expires_at < bindparam("before")))
+
+
+def begin(tx: Tx, seal: Seal, *, device_id: str, user_code: str, lifetime: int) -> Begun:
+    """Start a walk for a device request; the cookie is shown to the browser once."""
+    cookie = secrets.token_urlsafe(32)
+    walk = seal.keyed_hash("walk", cookie)
+    tx.run(
+        _ADD,
+        id=walk,
+        device_id=device_id,
+        user_code=user_code,
+        step="open",
+        provider="",
+        state_hash="",
+        sealed=b"",
+        user_id="",
+        username="",
+        expires_at=tx.clock.now() + lifetime,
+    )
+    return Begun(walk, cookie)
+
+
+def find(tx: Tx, seal: Seal, cookie: str) -> Step | None:
+    """The walk of a cookie, while it lasts."""
+    return tx.one(_FIND, walk=seal.keyed_hash("walk", cookie), current=tx.clock.now())
+
+
+def csrf(seal: Seal, walk: str) -> str:
+    """The token that forms of a walk carry: another site cannot know it."""
+    return seal.mac("csrf", walk.encode()).hex()[:32]
+
+
+def confirm(tx: Tx, walk: str) -> bool:
+    """open → confirmed."""
+    return bool(tx.run(_CONFIRM, walk=walk))
+
+
+def leave(tx: Tx, seal: Seal, walk: str, provider: str, attempt: Attempt) -> bool:
+    """confirmed → away, with the attempt's secrets sealed; also starts again after a trip that failed."""
+    plain = json.dumps([attempt.state, attempt.nonce, attempt.verifier]).encode()
+    return bool(
+        tx.run(
+            _AWAY,
+            walk=walk,
+            to=provider,
+            state=seal.keyed_hash("state", attempt.state),
+            secrets=seal.seal(plain, f"login_walk/{walk}"),
+        )
+    )
+
+
+def returned(tx: Tx, seal: Seal, walk: str, state: str) -> bool:
+    """away → returned: true once, for the state this browser was sent away with."""
+    return bool(tx.run(_RETURN, walk=walk, state=seal.keyed_hash("state", state)))
+
+
+def attempt_of(seal: Seal, step: Step) -> Attempt:
+    """The secrets of the current trip."""
+    return Attempt(*json.loads(seal.open(bytes(step.sealed), f"login_walk/{step.id}")))
+
+
+def know(tx: Tx, walk: str, user_id: str, username: str) -> bool:
+    """returned → known: the person is identified."""
+    return bool(tx.run(_KNOW, walk=walk, person=user_id, who=username))
+
+
+def end(tx: Tx, walk: str) -> bool:
+    """Any step → ended."""
+    return bool(tx.run(_END, walk=walk))
+
+
+def sweep(tx: Tx) -> int:
+    """Forget walks that expired more than an hour ago."""
+    return tx.run(_SWEEP, before=tx.clock.now() - 3600)

@@ -128,6 +128,13 @@ def test_a_moved_directory_or_a_damaged_record_is_made_anew(
     assert prepare.venv_abi() is None
 
 
+def test_python_without_venv(prepare: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ensurepip", None)  # what Debian's python3 is without python3-venv
+    with pytest.raises(prepare.Missing, match="apt-get install python3-venv"):
+        prepare.prepare(False)
+    assert not prepare.STAGES.exists()
+
+
 def test_no_room_is_said_before_anything_is_touched(
     prepare: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Servers to be measured: processes of their own, pinned to one CPU, their CPU time read from /proc."""
 
+import base64
 import contextlib
 import os
 import socket
@@ -100,6 +101,9 @@ def gatehouse() -> Iterator[Server]:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as name:
         directory = Path(name)
+        master = directory / "master.key"
+        master.write_bytes(base64.b64encode(os.urandom(32)))
+        master.chmod(0o600)
         configuration = directory / "gatehouse.toml"
         configuration.write_text(
             f'mode = "development"\n'
@@ -108,6 +112,8 @@ def gatehouse() -> Iterator[Server]:
             f"[server]\n"
             f'base_url = "http://127.0.0.1:{port}"\n'
             f"port = {port}\n"
+            f"[secrets]\n"
+            f'master_key_file = "{master}"\n'
         )
         command = [str(Path(sys.executable).with_name("gatehouse")), "serve", "--config", str(configuration)]
         with started(command, port, directory) as server:

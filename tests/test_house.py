@@ -151,8 +151,8 @@ bad = {}
 for name in request["modules"]:
     try:
         importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        bad[name] = str(error)
+    except Exception as error:
+        bad[name] = f"{type(error).__name__}: {error}"
 print(json.dumps(bad))
 """
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import socket
 import threading
 import time
@@ -25,6 +26,9 @@ from gatehouse.cli.demo.people import PEOPLE, Membership, Person, Shape
 from jose import jwt
 from jose.exceptions import JOSEError
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 CLIENT, SECRET = "gatehouse", "s3cret: with % and +"
 BACK = "https://gatehouse.example.org/auth/redirect"
@@ -526,3 +530,36 @@ def test_no_secret_is_printed() -> None:
         answers = [it.token("iam", {"grant_type": "x"}), it.token("iam", {}, (CLIENT, "nope"))]
         assert [answer.status_code for answer in answers] == [400, 401]
         assert SECRET not in json.dumps([answer.json() for answer in answers])
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Debian's chromium is not installed")
+def test_a_browser_presses_a_button_and_arrives_at_the_other_origin() -> None:
+    """Chromium holds `form-action` against the redirect after the form, so only a browser can tell."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update"]
+
+    def build(port: int, clock: Hands, tweaks: Tweaks) -> Starlette:
+        # another host name is another origin
+        back = f"http://localhost:{port}/back"
+        app = create_idp(
+            f"http://127.0.0.1:{port}/iam/", "iam", PEOPLE, CLIENT, SECRET, [back], clock, key=KEY
+        )
+
+        async def arrived(request: Request) -> PlainTextResponse:
+            return PlainTextResponse(f"arrived with {sorted(request.query_params)}")
+
+        return Starlette(routes=[Route("/back", arrived), mounted(f"http://127.0.0.1:{port}/iam/", app)])
+
+    with served(build) as it, playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        asked = {"response_type": "code", "client_id": CLIENT, "scope": "openid", "state": "s"}
+        asked |= {"code_challenge": s256(VERIFIER), "code_challenge_method": "S256"}
+        asked["redirect_uri"] = f"http://localhost:{it.port}/back"
+        page.goto(str(httpx.URL(it.metadata("iam")["authorization_endpoint"], params=asked)))
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.get_by_role("button", name="Dóra Kőszegi").click()
+        page.wait_for_url("http://localhost:*/back*")
+        assert page.inner_text("body") == "arrived with ['code', 'iss', 'state']"
+        browser.close()

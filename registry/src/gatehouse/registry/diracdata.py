@@ -1,8 +1,7 @@
 """What a DIRAC `Registry` section says, as values: virtual organisations, groups, users, hosts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 
 class RegistryError(ValueError):
@@ -31,7 +30,7 @@ class VoData:
     admin_group: str = ""
     idp: tuple[str, ...] = ()
     voms_name: str = ""
-    options: Mapping[str, str] = MappingProxyType({})
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +49,7 @@ class GroupData:
     auto_upload_pilot_proxy: bool = False
     auto_add_voms: bool = False
     downloadable_proxy: bool = True
-    options: Mapping[str, str] = MappingProxyType({})
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ class UserData:
     ids: tuple[str, ...] = ()
     email: str = ""
     suspended: tuple[str, ...] = ()
-    options: Mapping[str, str] = MappingProxyType({})
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +71,7 @@ class HostData:
     name: str
     dns: tuple[str, ...] = ()
     properties: tuple[str, ...] = ()
-    options: Mapping[str, str] = MappingProxyType({})
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

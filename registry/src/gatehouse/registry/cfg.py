@@ -153,7 +153,7 @@ def _option_lines(name: str, value: str) -> Iterator[str]:
     if "\n" in value:
         raise CfgError(0, f"the value of '{name}' has a line break, which a .cfg file cannot hold")
     # One line for each element of a list, so that a change of one element is a change of one line.
-    first, *others = split_list(value) if "," in value else [value.strip()]
+    first, *others = (split_list(value) or [""]) if "," in value else [value.strip()]
     yield f"{name} = {first}".rstrip()
     yield from (f"{name} += {other}" for other in others)
 

@@ -8,27 +8,18 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec
 
 import typer
+
 from gatehouse.cli.errors import CommandError, UsageError, clean
+from gatehouse.cli.tables import cells, print_fitted, print_plain
+from gatehouse.registry.errors import ConfigurationError
 
 _P = ParamSpec("_P")
-STATUS_STYLES: Mapping[str, str] = {
-    "Running": "bold green",
-    "Completing": "green",
-    "Done": "green",
-    "Completed": "green",
-    "Waiting": "cyan",
-    "Matched": "blue",
-    "Failed": "bold red",
-    "Stalled": "yellow",
-    "Killed": "magenta",
-    "Deleted": "dim",
-}
 
 
 def command_app(**options: Any) -> typer.Typer:
@@ -57,6 +48,9 @@ def guarded(command: Callable[_P, None]) -> Callable[_P, None]:
         except CommandError as error:
             show_error(error)
             raise typer.Exit(error.exit_code) from None
+        except ConfigurationError as error:
+            print(f"error: {error}", file=sys.stderr)  # its list of reasons keeps its lines
+            raise typer.Exit(2) from None
         except BrokenPipeError:  # the reader (head, less) has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
@@ -116,34 +110,9 @@ def _say(label: str, text: str, style: str) -> None:
         print(label + line, file=sys.stderr)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on stdout; status words are coloured on a terminal, columns are aligned by blanks elsewhere."""
-    cells = [[clean(cell, limit=200).replace("\n", " ") for cell in row] for row in rows]
-    if terminal():
-        _rich_table(columns, cells)
-        return
-    widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
-    for row in [list(columns), *cells]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        shown.add_column(column, justify="right" if column == "JobID" else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(
-            *(
-                Text(cell, style=STATUS_STYLES.get(cell, "") if column == "Status" else "")
-                for column, cell in zip(columns, row, strict=True)
-            )
-        )
-    Console().print(shown)
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout."""
+    (print_fitted if terminal() else print_plain)(columns, cells(rows))
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

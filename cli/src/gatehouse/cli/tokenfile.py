@@ -72,15 +72,15 @@ def read(path: Path) -> Tokens | None:
     except OSError as error:
         why = "it is a symbolic link" if path.is_symlink() else error.strerror or "it cannot be opened"
         raise TokenFileError(f"refusing to read {path}", why=why, next_step=f"run: ls -l {path}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(file.fileno())
+    try:
+        facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode) or (shared and facts.st_uid != os.geteuid()):
-            raise TokenFileError(
-                f"refusing to read {path}",
-                why="it belongs to somebody else or is no plain file",
-                next_step=f"run: ls -l {path}",
-            )
-        content = file.read(MAX_FILE + 1)
+            why = "it belongs to somebody else or is no plain file"
+            raise TokenFileError(f"refusing to read {path}", why=why, next_step=f"run: ls -l {path}")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(MAX_FILE + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > MAX_FILE:
         raise TokenFileError(f"refusing to read {path}", why=f"it is larger than {MAX_FILE} bytes")
     return parse(content.decode("utf-8", "replace"), str(path))

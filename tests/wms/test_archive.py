@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from gatehouse.wms.archive import ArchiveError, Limits, pack, safe_name, unpack
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+from gatehouse.wms.archive import ArchiveError, Limits, pack, safe_name, unpack
 
 SMALL = Limits(compressed=100_000, content=200_000, members=50, streams=20)
 

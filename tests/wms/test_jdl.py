@@ -7,11 +7,12 @@ from textwrap import dedent
 from typing import TypeVar
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
 from gatehouse.wms.jdl import JdlError, Submission, attribute, read, script_lines, submission
 from gatehouse.wms.manifest import JOBS_LIMIT, Manifest, manifest
 from gatehouse.wms.parametric import EXPANSION_LIMIT, loop_values
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 T = TypeVar("T")
 

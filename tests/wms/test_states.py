@@ -1,6 +1,7 @@
 """The map of job and pilot states says what DIRAC's says, and both ways of asking it agree."""
 
 import pytest
+
 from gatehouse.wms.states import (
     FINAL,
     ON_PILOT,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
 from gatehouse.registry.clock import SYSTEM, Clock
 
 LOG = logging.getLogger("gatehouse.pilot")

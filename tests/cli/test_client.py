@@ -185,6 +185,16 @@ def test_a_thousand_jobs_go_in_one_request(gate: Gate, tmp_path: Path) -> None:
     assert [len(json.loads(seen.body)["jobs"]) for seen in gate.of("/api/jobs") if seen.body] == [1000, 1]
 
 
+def test_large_descriptions_go_in_smaller_requests(gate: Gate, tmp_path: Path) -> None:
+    gate.store(tmp_path / "bt")
+    with client(tmp_path) as gatehouse:
+        ids = gatehouse.submit([{"executable": "x", "name": "n", "arguments": "é" * 500_000}] * 8)
+    assert ids == list(range(1, 9))
+    sizes = [len(seen.body) for seen in gate.of("/api/jobs")]
+    assert len(sizes) == 3
+    assert max(sizes) < 4 * 1024 * 1024
+
+
 def test_an_answer_without_end_is_cut(gate: Gate, tmp_path: Path) -> None:
     gate.store(tmp_path / "bt")
     gate.add_job(1)

@@ -255,19 +255,19 @@ def test_dstat_shows_my_unfinished_jobs(gate: Gate, home: Path) -> None:
         "7      bob    long name  training_user            ANY        Running  Application  2026-11-22T19:16:00Z\n"
         "12     bob    hello      training_user            LCG.X.org  Waiting  Application  2026-11-22T19:16:00Z\n"
     )
-    assert gate.of("/api/jobs")[0].query == {"days": "10", "final": "0"}
+    assert gate.of("/api/jobs")[0].query == {"days": "10", "final": "0", "limit": "10000"}
 
 
 @pytest.mark.parametrize(
     ("arguments", "query", "found"),
     [
-        (["-a", "-D", "3"], {"days": "3"}, [1, 2]),
-        (["-S", "done,FAILED"], {"days": "10", "status": "Done,Failed"}, [2]),
-        (["-u", "eve"], {"days": "10", "final": "0", "owner": "eve"}, [3]),
-        (["-u", "__all__"], {"days": "10", "final": "0", "owner": "*"}, [1, 3]),
+        (["-a", "-D", "3"], {"days": "3", "limit": "10000"}, [1, 2]),
+        (["-S", "done,FAILED"], {"days": "10", "status": "Done,Failed", "limit": "10000"}, [2]),
+        (["-u", "eve"], {"days": "10", "final": "0", "limit": "10000", "owner": "eve"}, [3]),
+        (["-u", "__all__"], {"days": "10", "final": "0", "limit": "10000", "owner": "*"}, [1, 3]),
         (["1,2", "3"], {"ids": "1,2,3", "owner": "*"}, [1, 2, 3]),
-        (["-g", "grp"], {"days": "10", "final": "0", "job_group": "grp"}, [1]),
-        (["-n", "hello"], {"days": "10", "final": "0", "name": "hello"}, [1]),
+        (["-g", "grp"], {"days": "10", "final": "0", "limit": "10000", "job_group": "grp"}, [1]),
+        (["-n", "hello"], {"days": "10", "final": "0", "limit": "10000", "name": "hello"}, [1]),
     ],
 )
 def test_what_dstat_asks(

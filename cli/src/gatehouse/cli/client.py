@@ -5,6 +5,7 @@ with GatehouseClient() as gatehouse:
     print(gatehouse.job(job_id)["status"])
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,12 +25,27 @@ Job = dict[str, Any]
 _LIST_LIMIT = 64 * JSON_LIMIT
 _ARCHIVE_LIMIT = 11 * (1 << 20)  # bytes: the service keeps sandboxes to 10 MiB
 _BULK = 1000  # jobs in one submission
+_BULK_BYTES = 3 * (1 << 20)  # of their JSON: the service takes 4 MiB
 _IDS = 300  # job numbers in one URL
 _T = TypeVar("_T")
 
 
 def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
     return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def _batches(manifests: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    part: list[Mapping[str, Any]] = []
+    size = 0
+    for manifest in manifests:
+        more = len(json.dumps(manifest, ensure_ascii=False).encode("utf-8", "replace")) + 2
+        if part and (len(part) == _BULK or size + more > _BULK_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(manifest)
+        size += more
+    if part:
+        yield part
 
 
 class GatehouseClient:
@@ -68,15 +84,15 @@ class GatehouseClient:
         return self._session.tokens
 
     def submit(self, manifests: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Submit jobs, a thousand per request; their numbers in the same order.
+        """Submit jobs, up to a thousand per request; their numbers in the same order.
 
         Each request is one transaction. When a later one fails, the jobs of the earlier ones exist, and the
         error's `why` names them.
         """
         ids: list[int] = []
-        for part in _chunks(manifests, _BULK):
+        for part in _batches(manifests):
             try:
-                answer = self._call("POST", "/jobs", document={"jobs": list(part)}, limit=_LIST_LIMIT)
+                answer = self._call("POST", "/jobs", document={"jobs": part}, limit=_LIST_LIMIT)
                 ids += _list(answer, "ids")
             except CommandError as error:
                 if ids:
@@ -96,7 +112,10 @@ class GatehouseClient:
         ids: Sequence[int] = (),
         final: bool = True,
     ) -> list[Job]:
-        """Jobs that match every given condition; without `owner` one's own, `*` all that one may see."""
+        """Jobs that match every given condition; without `owner` one's own, `*` all that one may see.
+
+        `final` False leaves out those that have ended. The service gives the newest `limit` (1000) of them.
+        """
         query = {
             "owner": owner,
             "status": ",".join(status),

@@ -117,5 +117,7 @@ def _refused(answer: Answer, *secrets: str) -> CommandError:
         return _out_of_time(f"expired_token: {error.message}")
     if error.code == "access_denied":
         next_step = error.next_step or "next: run dirac-login again if it was not you who refused"
-        return CommandError("the login was refused", why=f"access_denied: {error.message}", next_step=next_step)
+        return CommandError(
+            "the login was refused", why=f"access_denied: {error.message}", next_step=next_step
+        )
     return error

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+
 from gatehouse.cli import listing
 from gatehouse.cli.render import as_json, command_app, guarded, note
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from gatehouse.cli import listing
 from gatehouse.cli.dsub import dsub_app
 from gatehouse.cli.errors import ApiError, CommandError, NotLoggedIn, Unreachable, UsageError, clean
@@ -14,6 +15,7 @@ dstat_app, doutput_app, dlogging_app, dkill_app = (command_app() for _ in range(
 __all__ = ["dkill_app", "dlogging_app", "doutput_app", "dstat_app", "dsub_app"]
 
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+_MOST = 10_000  # jobs that the service lists at once
 _Words = list[str] | None
 _Ids = Annotated[_Words, typer.Argument(metavar="[JOBID]...", help="Job numbers, with blanks or commas.")]
 _IdFile = Annotated[Path | None, typer.Option("-i", "--input-file", help="File of job numbers, - for stdin.")]
@@ -55,7 +57,9 @@ def dstat(
             days=None if wanted else days,
             ids=wanted,
             final=bool(all_states or states or wanted),
+            limit=None if wanted else _MOST,
         )
+    _warn_of_more(0 if wanted else len(found))
     data = (
         [{listing.COLUMNS[c]: job.get(listing.COLUMNS[c]) for c in columns} for job in found]
         if fields
@@ -90,7 +94,8 @@ def doutput(
 
     with GatehouseClient() as client:
         if group:
-            done = client.jobs(job_group=group, status=("Done", "Completed", "Failed"))
+            done = client.jobs(job_group=group, status=("Done", "Completed", "Failed"), limit=_MOST)
+            _warn_of_more(len(done))
             wanted = list(dict.fromkeys([*wanted, *(int(job["job_id"]) for job in done)]))
 
         def one(job_id: int) -> None:
@@ -156,7 +161,8 @@ def dkill(
     ended: list[dict[str, object]] = []
     with GatehouseClient() as client:
         if all_mine:
-            wanted = [int(job["job_id"]) for job in client.jobs(final=False)]
+            wanted = [int(job["job_id"]) for job in client.jobs(final=False, limit=_MOST)]
+            _warn_of_more(len(wanted))
 
         def one(job_id: int) -> None:
             state = _end(client, job_id, delete)
@@ -170,6 +176,11 @@ def dkill(
             print(f"{result['job_id']} {clean(result['status'], limit=40)}")
     if not complete:
         raise typer.Exit(1)
+
+
+def _warn_of_more(count: int) -> None:
+    if count >= _MOST:
+        note(f"these are the newest {_MOST}; there may be more")
 
 
 def _end(client: Any, job_id: int, delete: bool) -> str:

@@ -54,7 +54,7 @@ def job_ids(values: Sequence[str], file: Path | None = None) -> list[int]:
     if file is not None:
         found += [word for word in _BETWEEN.split(_text_of(file)) if word]
     for word in found:
-        if not re.fullmatch(r"[0-9]{1,18}", word, re.ASCII) or int(word) == 0:
+        if not re.fullmatch(r"[0-9]{1,15}", word, re.ASCII) or int(word) == 0:
             raise UsageError(f"not a job number: {clean(word, limit=60)}")
     ids = list(dict.fromkeys(int(word) for word in found))
     if len(ids) > _MAX_IDS:

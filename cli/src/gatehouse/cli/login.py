@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from gatehouse.cli.errors import LOGIN_NEXT, CommandError, NotLoggedIn, UsageError
 from gatehouse.cli.render import as_json, command_app, guarded, note, spinner, terminal
 

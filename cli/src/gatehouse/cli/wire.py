@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+
 from gatehouse.cli.errors import ApiError, CommandError, Unreachable, api_error, clean
 from gatehouse.registry.clock import SYSTEM, Clock
 

@@ -46,6 +46,7 @@ class Gate:
     device_error: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     broken: list[int] = field(default_factory=list)
+    drop: int = 0
     seen: list[Seen] = field(default_factory=list)
     live: set[str] = field(default_factory=set)
     refreshable: set[str] = field(default_factory=set)
@@ -148,6 +149,10 @@ class _Handler(BaseHTTPRequestHandler):
             seen = Seen(time.monotonic(), method, parts.path, query, form, body, bearer)
             self.gate.seen.append(seen)
             content: Any
+            if self.gate.drop:  # the line breaks when the request has arrived
+                self.gate.drop -= 1
+                self.close_connection = True
+                return
             if self.gate.broken:
                 status, content = self.gate.broken.pop(0), {"error": "temporarily_unavailable"}
             else:

@@ -175,6 +175,18 @@ def test_only_questions_are_repeated_when_the_server_is_busy(gate: Gate, tmp_pat
     assert gate.broken == []
 
 
+def test_a_broken_line_submits_nothing_twice(gate: Gate, tmp_path: Path) -> None:
+    gate.store(tmp_path / "bt")
+    with client(tmp_path) as gatehouse:
+        gate.drop = 2
+        assert gatehouse.jobs() == []
+        gate.seen.clear()
+        gate.drop = 1
+        with pytest.raises(Unreachable):
+            gatehouse.submit([{"executable": "x"}])
+    assert [seen.method for seen in gate.seen] == ["POST"]
+
+
 def test_a_thousand_jobs_go_in_one_request(gate: Gate, tmp_path: Path) -> None:
     gate.store(tmp_path / "bt")
     with client(tmp_path) as gatehouse:

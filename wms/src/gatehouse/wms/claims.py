@@ -14,6 +14,7 @@ from gatehouse.registry.errors import Problem
 from gatehouse.tokenmanager import revoke
 from gatehouse.tokenmanager.issue import Mint, Minted
 from gatehouse.tokenmanager.principal import Principal
+from gatehouse.wms.constants import among
 from gatehouse.wms.models import Job
 from gatehouse.wms.states import ON_PILOT
 
@@ -54,9 +55,7 @@ def held() -> tuple[ColumnElement[bool], ...]:
 
 
 _ALIVE: Statement[tuple[()]] = sql(
-    update(table(Job))
-    .where(*held(), _J.status.in_(sorted(ON_PILOT)))
-    .values(heartbeat_at=bindparam("current"))
+    update(table(Job)).where(*held(), among(_J.status, ON_PILOT)).values(heartbeat_at=bindparam("current"))
 )
 
 

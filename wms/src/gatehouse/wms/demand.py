@@ -5,6 +5,7 @@ from sqlalchemy import bindparam, or_, select
 from gatehouse.registry.database import Statement, Tx, sql, table
 from gatehouse.registry.settings import ElementSettings
 from gatehouse.wms import pilots, queues
+from gatehouse.wms.constants import among
 from gatehouse.wms.models import Job, Pilot, QueueSite
 from gatehouse.wms.states import JobStatus, PilotStatus
 
@@ -18,7 +19,7 @@ _FITTING: Statement[tuple[str, str]] = sql(
     select(_S.queue_id, _S.needs)
     .where(
         _S.vo == bindparam("community"),
-        _S.site.in_([bindparam("place"), queues.ANY_SITE]),
+        or_(_S.site == bindparam("place"), _S.site == queues.ANY_SITE),
         _S.waiting == 1,
         _S.cpu_time <= bindparam("seconds"),
         _S.processors <= 1,
@@ -36,7 +37,7 @@ _COMING: Statement[tuple[str]] = sql(
     .where(
         _P.element == bindparam("ce"),
         _P.vo == bindparam("community"),
-        _P.status.in_(pilots.ALIVE),
+        among(_P.status, pilots.ALIVE),
         _P.job_id == 0,
         or_(_P.status != PilotStatus.RUNNING.value, _P.seen_at > bindparam("fresh_since")),
     )

@@ -41,7 +41,9 @@ class Manifest(Struct, forbid_unknown_fields=True, frozen=True, gc=False):
     number_of_processors: Annotated[int, Meta(ge=1, le=1024)] = 1
     environment: Annotated[dict[_Variable, Annotated[str, Meta(max_length=4096)]], Meta(max_length=100)] = {}
     input_sandbox: Annotated[list[_SandboxId], Meta(max_length=16)] = []
-    output_sandbox: Annotated[list[_File], Meta(max_length=100)] = ["std.out", "std.err"]
+    output_sandbox: Annotated[list[_File], Meta(max_length=100)] = msgspec.field(
+        default_factory=lambda: ["std.out", "std.err"]
+    )
     std_output: _File = "std.out"
     std_error: _File = "std.err"
     input_data: _Files = []
@@ -89,7 +91,7 @@ class PilotReport(Struct, frozen=True):
 _T = TypeVar("_T")
 _SUBMISSION = msgspec.json.Decoder(Submission)
 _MANIFEST = msgspec.json.Decoder(Manifest)
-_AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_AT = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"missing required field `(?P<name>\w+)`")
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")

@@ -16,6 +16,7 @@ from gatehouse.registry.errors import Problem
 from gatehouse.tokenmanager.principal import Principal
 from gatehouse.wms import history, pilots, queues
 from gatehouse.wms.claims import PILOT, Claim, Owner
+from gatehouse.wms.constants import among
 from gatehouse.wms.intake import Offer
 from gatehouse.wms.models import Job, QueueSite
 from gatehouse.wms.states import ON_PILOT, JobStatus, Minor, may_precede
@@ -108,7 +109,7 @@ _CLAIM: Statement[tuple[()]] = sql(
     update(table(Job))
     .where(
         _J.id == bindparam("job"),
-        _J.status.in_(sorted(may_precede(_MATCHED))),
+        among(_J.status, may_precede(_MATCHED)),
         _J.attempt == bindparam("earlier"),
     )
     .values(

@@ -10,10 +10,11 @@ from gatehouse.registry.errors import Problem
 from gatehouse.tokenmanager.principal import Principal
 from gatehouse.wms import reschedule
 from gatehouse.wms.claims import PILOT
+from gatehouse.wms.constants import among
 from gatehouse.wms.models import Pilot
 from gatehouse.wms.states import PILOT_FINAL, PilotStatus, pilot_may_precede
 
-ALIVE = sorted(set(PilotStatus) - PILOT_FINAL)
+ALIVE = frozenset(PilotStatus) - PILOT_FINAL
 
 _P = table(Pilot).c
 _ADD = insertion(Pilot)
@@ -37,13 +38,13 @@ class PilotRow(NamedTuple):
 
 _ROW = select(*(_P[name] for name in PilotRow._fields))
 _GET = sql(_ROW.where(_P.id == bindparam("pilot")), PilotRow)
-_AT = sql(_ROW.where(_P.element == bindparam("ce"), _P.status.in_(ALIVE)).limit(10_000), PilotRow)
+_AT = sql(_ROW.where(_P.element == bindparam("ce"), among(_P.status, ALIVE)).limit(10_000), PilotRow)
 _SEEN: Statement[tuple[()]] = sql(
     update(table(Pilot))
     .where(
         _P.id == bindparam("pilot"),
         _P.job_id == bindparam("earlier"),
-        _P.status.in_(sorted(pilot_may_precede(PilotStatus.RUNNING, repeat=True))),
+        among(_P.status, pilot_may_precede(PilotStatus.RUNNING, repeat=True)),
     )
     .values(status=PilotStatus.RUNNING.value, job_id=bindparam("job"), seen_at=bindparam("current"))
 )
@@ -52,7 +53,7 @@ _REFER: Statement[tuple[()]] = sql(
 )
 _END: Statement[tuple[()]] = sql(
     update(table(Pilot))
-    .where(_P.id == bindparam("pilot"), _P.status.in_(ALIVE))
+    .where(_P.id == bindparam("pilot"), among(_P.status, ALIVE))
     .values(status=bindparam("new"), message=bindparam("why"), ended_at=bindparam("current"))
 )
 

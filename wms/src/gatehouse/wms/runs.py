@@ -10,6 +10,7 @@ from gatehouse.registry.errors import Problem
 from gatehouse.tokenmanager.principal import Principal
 from gatehouse.wms import claims, history
 from gatehouse.wms.claims import Claim
+from gatehouse.wms.constants import among
 from gatehouse.wms.intake import Report
 from gatehouse.wms.models import Job
 from gatehouse.wms.states import FINAL, ON_PILOT, JobStatus, may_precede
@@ -26,7 +27,7 @@ REPORTED = (
 _J = table(Job).c
 _BEAT: Statement[tuple[()]] = sql(
     update(table(Job))
-    .where(*claims.held(), _J.status.in_(sorted(ON_PILOT)))
+    .where(*claims.held(), among(_J.status, ON_PILOT))
     .values(
         heartbeat_at=bindparam("current"),
         application_status=case(
@@ -48,8 +49,8 @@ def _change(new: JobStatus) -> Statement[tuple[()]]:
         values["started_at"] = func.coalesce(_J.started_at, bindparam("current"))
     if new in FINAL:
         values["ended_at"] = bindparam("current")
-    before = sorted(may_precede(new, repeat=new not in FINAL))
-    return sql(update(table(Job)).where(*claims.held(), _J.status.in_(before)).values(**values))
+    before = may_precede(new, repeat=new not in FINAL)
+    return sql(update(table(Job)).where(*claims.held(), among(_J.status, before)).values(**values))
 
 
 _CHANGES = {status: _change(status) for status in REPORTED}

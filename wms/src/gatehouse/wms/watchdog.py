@@ -7,11 +7,12 @@ from sqlalchemy import and_, bindparam, func, or_, select
 from gatehouse.registry.database import Tx, sql, table
 from gatehouse.registry.settings import FactorySettings
 from gatehouse.wms import pilots, reschedule
+from gatehouse.wms.constants import among
 from gatehouse.wms.models import Job, Pilot
 from gatehouse.wms.states import JobStatus, PilotStatus
 
 _J, _P = table(Job).c, table(Pilot).c
-_RUNNING = (JobStatus.RUNNING.value, JobStatus.COMPLETING.value, JobStatus.STALLED.value)
+_RUNNING = (JobStatus.RUNNING, JobStatus.COMPLETING, JobStatus.STALLED)
 
 
 class Silent(NamedTuple):
@@ -28,13 +29,13 @@ _SILENT = sql(
     select(_J.id, _P.id, _J.status)
     .join_from(table(Pilot), table(Job), and_(_J.id == _P.job_id, _J.pilot_id == _P.id))
     .where(
-        _P.status.in_(pilots.ALIVE),
+        among(_P.status, pilots.ALIVE),
         or_(
             and_(
                 _J.status == JobStatus.MATCHED.value,
                 func.coalesce(_J.heartbeat_at, 0) <= bindparam("matched_before"),
             ),
-            and_(_J.status.in_(_RUNNING), func.coalesce(_J.heartbeat_at, 0) <= bindparam("heard_before")),
+            and_(among(_J.status, _RUNNING), func.coalesce(_J.heartbeat_at, 0) <= bindparam("heard_before")),
         ),
     )
     .limit(200),

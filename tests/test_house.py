@@ -9,10 +9,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 
-import gatehouse
 import pytest
 from authlib.oauth2.rfc6749 import ClientMixin
 
+import gatehouse
 from tests import house
 
 PLANTED = [
@@ -47,7 +47,7 @@ time.sleep(1); datetime.fromtimestamp(0); jwt.decode("", "")
 """
 
 # Parts of the light client's rooms that run on the server's side only.
-SERVER_SIDE = ("server", "demo", "admin", "doctor", "migrate", "operator")
+SERVER_SIDE = ("server", "edge", "health", "logs", "demo", "admin", "doctor")
 # What of the job room works on a person's machine or on a worker node.
 LIGHT_WMS = (
     "agent",

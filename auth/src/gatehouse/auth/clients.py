@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from authlib.oauth2.rfc6749 import ClientMixin
+
 from gatehouse.registry.settings import ClientSettings
 from gatehouse.tokenmanager.keys import Algorithm
 

@@ -4,10 +4,11 @@ import secrets
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sqlalchemy import bindparam, delete, select, update
+
 from gatehouse.auth.models import DeviceRequest
 from gatehouse.registry.database import Statement, Tx, insertion, sql, table
 from gatehouse.tokenmanager.seal import Seal
-from sqlalchemy import bindparam, delete, select, update
 
 ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 §6.1: no vowels, no words; 20^8 codes
 

@@ -5,6 +5,10 @@ from collections.abc import Callable, Mapping
 
 from authlib.consts import default_json_headers
 from authlib.oauth2.rfc6749.errors import InvalidScopeError, UnauthorizedClientError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
 from gatehouse.auth import devices, metadata
 from gatehouse.auth.clients import DEVICE_CODE, Client
 from gatehouse.auth.grants.device import DeviceGrant
@@ -18,10 +22,8 @@ from gatehouse.registry import audit
 from gatehouse.registry.database import Database, Tx
 from gatehouse.registry.errors import Problem
 from gatehouse.tokenmanager.gate import KIB, allow, either, jobs, members, pilots, principal_of, public, route
+from gatehouse.tokenmanager.principal import Principal
 from gatehouse.tokenmanager.verify import Verifier
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 _FORM = "application/x-www-form-urlencoded"
 _Answering = Callable[[OAuthRequest], Answer]
@@ -129,7 +131,8 @@ class Endpoints:
         address = request.client.host if request.client else ""
         headers = {name.title(): value for name, value in request.headers.items()}
         # verified here, on the event loop's thread, whose cache it is
-        bearer = self._verifier.verify(form["token"]) if "token" in form else None
+        verdict = self._verifier.verify(form["token"]) if "token" in form else None
+        bearer = verdict if isinstance(verdict, Principal) else None
 
         def work(tx: Tx) -> Answer:
             return answer(OAuthRequest(tx, form, headers, address, bearer))

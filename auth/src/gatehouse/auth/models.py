@@ -2,9 +2,10 @@
 
 from typing import Any, ClassVar
 
-from gatehouse.registry.models import BINARY, number, text
 from sqlalchemy import Column, LargeBinary
 from sqlmodel import Field, SQLModel
+
+from gatehouse.registry.models import BINARY, number, text
 
 
 class DeviceRequest(SQLModel, table=True):

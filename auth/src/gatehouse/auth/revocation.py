@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from authlib.oauth2.rfc6749.errors import InvalidGrantError
 from authlib.oauth2.rfc7009 import RevocationEndpoint
+
 from gatehouse.auth.clients import Client
 from gatehouse.registry import audit
 from gatehouse.tokenmanager import refresh, revoke

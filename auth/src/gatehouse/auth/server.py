@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from authlib.oauth2.rfc6749 import AuthorizationServer, InvalidRequestError, OAuth2Error, OAuth2Request
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
+
 from gatehouse.auth.clients import Client, Clients
 from gatehouse.registry import audit
 from gatehouse.registry.clock import Clock

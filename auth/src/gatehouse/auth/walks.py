@@ -5,11 +5,12 @@ import secrets
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sqlalchemy import bindparam, delete, or_, select, update
+
 from gatehouse.auth.models import Walk
 from gatehouse.auth.providers.relying import Attempt
 from gatehouse.registry.database import Statement, Tx, insertion, sql, table
 from gatehouse.tokenmanager.seal import Seal
-from sqlalchemy import bindparam, delete, select, update
 
 
 class Step(NamedTuple):
@@ -58,7 +59,7 @@ _CONFIRM: Statement[tuple[()]] = sql(
 )
 _AWAY: Statement[tuple[()]] = sql(
     update(_T)
-    .where(_C.id == bindparam("walk"), _C.step.in_(("confirmed", "away", "returned")))
+    .where(_C.id == bindparam("walk"), or_(*(_C.step == step for step in ("confirmed", "away", "returned"))))
     .values(step="away", provider=bindparam("to"), state_hash=bindparam("state"), sealed=bindparam("secrets"))
 )
 _RETURN: Statement[tuple[()]] = sql(
@@ -100,6 +101,11 @@ def begin(tx: Tx, seal: Seal, *, device_id: str, user_code: str, lifetime: int) 
 def find(tx: Tx, seal: Seal, cookie: str) -> Step | None:
     """The walk of a cookie, while it lasts."""
     return tx.one(_FIND, walk=seal.keyed_hash("walk", cookie), current=tx.clock.now())
+
+
+def by_id(tx: Tx, walk: str) -> Step | None:
+    """The walk of that id, while it lasts."""
+    return tx.one(_FIND, walk=walk, current=tx.clock.now())
 
 
 def csrf(seal: Seal, walk: str) -> str:

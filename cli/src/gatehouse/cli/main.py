@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from gatehouse.cli.render import command_app, guarded
 
 app = command_app(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,3 +30,63 @@ def check_claims(file: Annotated[Path, typer.Argument(help="Claim sets and expec
     from gatehouse.cli.check_claims import check_claims as check
 
     raise typer.Exit(check(file))
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", envvar="GATEHOUSE_CONFIG", help="The settings file (TOML)."),
+]
+
+
+@app.command()
+@guarded
+def serve(config: Config = None) -> None:
+    """Run the service."""
+    from gatehouse.cli import admin
+
+    admin.serve(config)
+
+
+@app.command("config")
+@guarded
+def show_config(config: Config = None) -> None:
+    """Print each setting, its value (secrets masked) and where it came from."""
+    from gatehouse.cli import admin
+
+    raise typer.Exit(admin.show_config(config))
+
+
+@app.command("new-key")
+@guarded
+def new_key(file: Annotated[Path, typer.Argument(help="A new file, made with mode 0600.")]) -> None:
+    """Make a master key."""
+    from gatehouse.cli import admin
+
+    admin.new_key(file)
+
+
+database = typer.Typer(no_args_is_help=True, help="The database schema.")
+app.add_typer(database, name="db")
+
+
+@database.command("upgrade")
+@guarded
+def upgrade(config: Config = None) -> None:
+    """Bring the schema to what this version needs."""
+    from gatehouse.cli import admin
+
+    admin.upgrade_database(config)
+
+
+@app.command()
+@guarded
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="Approve the login by itself, and end after the job.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Port on loopback; 0 takes a free one.")] = 0,
+) -> None:
+    """Show the whole road on this machine: service, login, a job, its output."""
+    from gatehouse.cli.demo import show
+
+    raise typer.Exit(show.demo(once, port))

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sqlalchemy import select
+
 from gatehouse.registry.chain import GENESIS, link
 from gatehouse.registry.database import Tx, insertion, sql, table
 from gatehouse.registry.models import AuditEvent
-from sqlalchemy import select
 
 Fact = str | int | list[str] | list[int] | None
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gatehouse.registry.errors import ConfigurationError
-from gatehouse.registry.settings import Settings
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
+
+from gatehouse.registry.errors import ConfigurationError
+from gatehouse.registry.settings import Settings
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -16,14 +16,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from gatehouse.registry.chain import Chain
-from gatehouse.registry.clock import Clock
-from gatehouse.registry.errors import Problem
 from sqlalchemy import Table, create_engine, event, insert
 from sqlalchemy.engine import Dialect, Engine, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.sql import ClauseElement
 from sqlmodel import SQLModel
+
+from gatehouse.registry.chain import Chain
+from gatehouse.registry.clock import Clock
+from gatehouse.registry.errors import Problem
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -142,6 +143,7 @@ class Database:
         self.integrity_error: type[Exception] = cast(Any, self.engine.dialect.dbapi).IntegrityError
         self._audit_key = audit_key
         self._local = threading.local()
+        self._connections: list[DBAPIConnection] = []  # of all threads, to be closed at the end
         self._pool: ThreadPoolExecutor | None = None
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
@@ -182,6 +184,9 @@ class Database:
             self._writer.join()
         if self._pool is not None:
             self._pool.shutdown()
+        for connection in self._connections:
+            with contextlib.suppress(Exception):  # dropped before
+                connection.close()
         self.engine.dispose()
 
     # -- SQLite: one writer
@@ -217,6 +222,7 @@ class Database:
         tx: Tx | None = getattr(self._local, "tx", None)
         if tx is None:
             self._local.connection = _connect(self.engine)
+            self._connections.append(self._local.connection)
             self._local.chain = Chain(self._audit_key)
             tx = self._local.tx = Tx(
                 self._local.connection, self.engine.dialect, self._local.chain, self.clock

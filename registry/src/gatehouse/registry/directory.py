@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sqlalchemy import bindparam, delete, select, update
+
 from gatehouse.registry import audit
 from gatehouse.registry.database import Statement, Tx, insertion, sql, table
 from gatehouse.registry.models import Group, Identity, Membership, User
-from sqlalchemy import bindparam, delete, select, update
 
 # DIRAC writes a person who has no certificate as this DN followed by the provider's subject
 DIRAC_DN = "/O=DIRAC/CN="

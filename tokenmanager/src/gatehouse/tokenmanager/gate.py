@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from fastapi.routing import APIRoute
-from gatehouse.registry.errors import ConfigurationError, Problem
-from gatehouse.tokenmanager.groups import Groups
-from gatehouse.tokenmanager.principal import Kind, Principal
-from gatehouse.tokenmanager.verify import Refused, Verifier
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Message, Receive, Scope, Send
+
+from gatehouse.registry.errors import ConfigurationError, Problem
+from gatehouse.tokenmanager.groups import Groups
+from gatehouse.tokenmanager.principal import Kind, Principal
+from gatehouse.tokenmanager.verify import Refused, Verifier
 
 KIB = 1024
 _MARK = "__gatehouse_rule__"

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sqlalchemy import select
+
 from gatehouse.registry.database import Tx, sql, table
 from gatehouse.registry.models import Group
-from sqlalchemy import select
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jwt
+
 from gatehouse.registry.clock import Clock
 from gatehouse.tokenmanager.keys import Algorithm, KeyRing
 

@@ -12,12 +12,13 @@ from typing import Literal, NamedTuple
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from sqlalchemy import bindparam, select
+
 from gatehouse.registry import audit
 from gatehouse.registry.database import Database, Tx, insertion, sql, table
 from gatehouse.tokenmanager.models import SigningKey
 from gatehouse.tokenmanager.seal import Seal
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
-from sqlalchemy import bindparam, select
 
 Algorithm = Literal["RS256", "ES256"]
 ALGORITHMS: tuple[Algorithm, ...] = ("RS256", "ES256")

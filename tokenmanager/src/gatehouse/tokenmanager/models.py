@@ -2,9 +2,10 @@
 
 from typing import Any, ClassVar
 
-from gatehouse.registry.models import BINARY, BigId, document, maybe_number, number, text
-from sqlalchemy import Column, LargeBinary
+from sqlalchemy import Column, LargeBinary, String
 from sqlmodel import Field, SQLModel
+
+from gatehouse.registry.models import BINARY, BigId, document, maybe_number, number, text
 
 
 class SigningKey(SQLModel, table=True):
@@ -15,7 +16,7 @@ class SigningKey(SQLModel, table=True):
     kid: str = text(43, primary_key=True)
     alg: str = text(8)
     state: str = text(16)
-    slot: str | None = Field(default=None, max_length=32, unique=True)
+    slot: str | None = Field(default=None, sa_column=Column(String(32), nullable=True, unique=True))
     public_jwk: str = document()
     sealed_private: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     created_at: int = number()

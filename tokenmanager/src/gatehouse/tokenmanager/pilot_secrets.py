@@ -3,10 +3,11 @@
 import secrets
 from typing import NamedTuple
 
+from sqlalchemy import bindparam, select, update
+
 from gatehouse.registry.database import Statement, Tx, insertion, sql, table
 from gatehouse.tokenmanager.models import PilotSecret
 from gatehouse.tokenmanager.seal import Seal
-from sqlalchemy import bindparam, select, update
 
 
 class Redeemed(NamedTuple):

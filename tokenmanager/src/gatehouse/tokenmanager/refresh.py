@@ -12,12 +12,13 @@ import secrets
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sqlalchemy import bindparam, select, update
+
 from gatehouse.registry import audit
 from gatehouse.registry.database import Statement, Tx, insertion, sql, table
 from gatehouse.tokenmanager import revoke
 from gatehouse.tokenmanager.models import GrantFamily
 from gatehouse.tokenmanager.seal import Seal
-from sqlalchemy import bindparam, select, update
 
 _PREFIX = "gh1."
 _LENGTH = 68

@@ -6,10 +6,11 @@ reads what is new once a second.
 
 from typing import NamedTuple
 
+from sqlalchemy import bindparam, delete, select
+
 from gatehouse.registry.clock import Clock
 from gatehouse.registry.database import Database, Statement, Tx, insertion, sql, table
 from gatehouse.tokenmanager.models import Revocation
-from sqlalchemy import bindparam, delete, select
 
 # A transaction that began earlier may commit later, so each look goes back this many seconds.
 _OVERLAP = 30

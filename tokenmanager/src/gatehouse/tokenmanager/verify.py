@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import jwt
 from cachetools import TTLCache
+
 from gatehouse.registry.clock import Clock
 from gatehouse.tokenmanager.groups import Groups
 from gatehouse.tokenmanager.keys import KeyRing

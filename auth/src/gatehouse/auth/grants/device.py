@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from authlib.oauth2.rfc6749.errors import AccessDeniedError, InvalidGrantError
 from authlib.oauth2.rfc8628 import DeviceCodeGrant
+
 from gatehouse.auth import devices
 from gatehouse.auth.grants.person import entitled, tokens
 from gatehouse.auth.scopes import Asked, parse

@@ -1,6 +1,7 @@
 """What every grant for a person ends with: tokens for one group, if the person still may act for it."""
 
 from authlib.oauth2.rfc6749.errors import InvalidGrantError
+
 from gatehouse.auth.clients import Client
 from gatehouse.auth.server import Context
 from gatehouse.registry import directory

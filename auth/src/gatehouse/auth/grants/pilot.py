@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from authlib.oauth2.rfc6749 import BaseGrant, TokenEndpointMixin
 from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError, UnauthorizedClientError
+
 from gatehouse.auth.clients import PILOT_SECRET
 from gatehouse.registry import audit
 from gatehouse.tokenmanager import pilot_secrets

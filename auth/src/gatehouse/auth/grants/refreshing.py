@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from authlib.oauth2.rfc6749.errors import InvalidGrantError
 from authlib.oauth2.rfc6749.grants import RefreshTokenGrant
+
 from gatehouse.auth.clients import Client
 from gatehouse.auth.grants.person import entitled, tokens
 from gatehouse.registry import audit

@@ -1,13 +1,14 @@
-"""The style sheet and the logo, held in memory and served under names that change with their content."""
+"""The style sheet and the logo, held in memory and served under addresses that change with their content."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+
+from gatehouse.registry.errors import Problem
 
 _FOLDER = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css", ".svg": "image/svg+xml"}
@@ -38,23 +39,19 @@ ASSETS: Mapping[str, Asset] = {
 }
 
 
-def routes(prefix: str) -> list[Route]:
-    """One public route per asset below `prefix` (the `static` of `Pages`)."""
-    return [Route(f"{prefix}/{name}", _serve(asset), methods=["GET"]) for name, asset in ASSETS.items()]
-
-
-def _serve(asset: Asset) -> Callable[[Request], Awaitable[Response]]:
-    async def serve(request: Request) -> Response:
-        lasting = request.query_params.get("v") == asset.version
-        return Response(
-            asset.content,
-            media_type=asset.media_type,
-            headers={
-                "Cache-Control": "public, max-age=31536000, immutable" if lasting else "public, max-age=60",
-                "X-Content-Type-Options": "nosniff",
-                "Content-Security-Policy": "default-src 'none'",
-                "Cross-Origin-Resource-Policy": "same-origin",
-            },
-        )
-
-    return serve
+def serve(request: Request) -> Response:
+    """The asset of the path parameter `name`; cached for good when the address carries its version."""
+    asset = ASSETS.get(request.path_params["name"])
+    if asset is None:
+        raise Problem(404, "not_found", "There is no such file.")
+    lasting = request.query_params.get("v") == asset.version
+    return Response(
+        asset.content,
+        media_type=asset.media_type,
+        headers={
+            "Cache-Control": "public, max-age=31536000, immutable" if lasting else "public, max-age=60",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "default-src 'none'",
+            "Cross-Origin-Resource-Policy": "same-origin",
+        },
+    )

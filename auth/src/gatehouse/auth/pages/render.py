@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gatehouse.auth.pages.assets import ASSETS
-from gatehouse.auth.pages.texts import Texts
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
+
+from gatehouse.auth.pages.assets import ASSETS
+from gatehouse.auth.pages.texts import Texts
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
+from jwt import PyJWK
+
 from gatehouse.auth.providers.fetch import Fetcher, FetchError
 from gatehouse.registry.clock import Clock
-from jwt import PyJWK
 
 ALGORITHMS = ("RS256", "ES256")  # a constant: a provider's list may hold `none` (identity facts §2.1)
 _FRESH = 3600.0

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
+
 from gatehouse.auth.providers import idtoken
 from gatehouse.auth.providers.discovery import Discovery
 from gatehouse.auth.providers.fetch import TIMEOUT, Fetcher, FetchError

@@ -12,16 +12,17 @@ from urllib.parse import urlsplit
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
 from gatehouse.cli.demo import idp_authorize, idp_endpoints, idp_pages
 from gatehouse.cli.demo.idp_state import Provider, draw
 from gatehouse.cli.demo.idp_tweaks import Claims, Tweaks
 from gatehouse.cli.demo.people import Person, Shape
 from gatehouse.registry.clock import Clock
 from gatehouse.registry.errors import Problem
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
 
 BODY_LIMIT = 65536
 Handler = Callable[[Provider, Request], Awaitable[Response]]

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlencode, urlsplit
 
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
 from gatehouse.cli.demo import idp_pages
 from gatehouse.cli.demo.idp_state import CODE_LIFE, PARAMETER_LIMIT, TICKET_LIFE, Asked, Grant, Provider
 from gatehouse.cli.demo.people import Person, named
 from gatehouse.registry.errors import Problem
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 

@@ -6,12 +6,13 @@ import re
 from base64 import b64decode, urlsafe_b64encode
 from urllib.parse import unquote_plus
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
 from gatehouse.cli.demo import idp_tokens
 from gatehouse.cli.demo.idp_authorize import single
 from gatehouse.cli.demo.idp_state import CODE_LIFE, REFRESH_LIFE, Grant, Provider
 from gatehouse.registry.errors import Problem
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}

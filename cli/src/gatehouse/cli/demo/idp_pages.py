@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from gatehouse.cli.demo.people import Person
 from jinja2 import Environment
 from starlette.responses import HTMLResponse
+
+from gatehouse.cli.demo.people import Person
 
 # Deliberately unlike Gatehouse's own pages: it plays another organisation.
 CSS = """\

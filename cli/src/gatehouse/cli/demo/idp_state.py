@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
 from gatehouse.cli.demo.idp_tweaks import Tweaks
 from gatehouse.cli.demo.people import Person, Shape
 from gatehouse.registry.clock import Clock

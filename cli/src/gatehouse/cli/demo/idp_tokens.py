@@ -4,6 +4,7 @@ import hashlib
 from base64 import urlsafe_b64encode
 
 import jwt
+
 from gatehouse.cli.demo.idp_state import Grant, Provider
 from gatehouse.cli.demo.idp_tweaks import Claims, sign
 from gatehouse.cli.demo.people import Person

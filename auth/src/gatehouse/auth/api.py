@@ -1,0 +1,54 @@
+"""All routes of the front door."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from gatehouse.auth.browser import Browser
+from gatehouse.auth.endpoints import Endpoints
+from gatehouse.auth.pages import assets
+from gatehouse.auth.pages.render import Home, Link, Pages
+from gatehouse.auth.providers.relying import Providers
+from gatehouse.tokenmanager.gate import KIB, allow, public, route
+
+STATIC = "/auth/static"
+
+
+class AuthApi:
+    """The endpoints for programs, the pages for people, and the start page."""
+
+    def __init__(
+        self, endpoints: Endpoints, browser: Browser, pages: Pages, providers: Providers, issuer: str
+    ) -> None:
+        self._endpoints = endpoints
+        self._browser = browser
+        self._pages = pages
+        self._home = Home(
+            issuer,
+            [one.title for one in providers.by_name.values()],
+            [
+                Link("What this service says of itself", "/auth/.well-known/openid-configuration"),
+                Link("Its public keys", "/auth/jwk"),
+                Link("Its API", "/api/openapi.json"),
+            ],
+            device="/auth/device",
+        )
+
+    def routes(self) -> list[BaseRoute]:
+        """Every route under `/auth`, and `/`."""
+        return [
+            *self._endpoints.routes(),
+            *self._browser.routes(),
+            route("/", self.home),
+            route(STATIC + "/{name}", self.asset),
+        ]
+
+    @allow(public("the start page says who we are").body(KIB))
+    async def home(self, _request: Request) -> Response:
+        """The start page."""
+        return self._pages.home(self._home)
+
+    @allow(public("style sheet and logo").body(KIB))
+    async def asset(self, request: Request) -> Response:
+        """A static file."""
+        return assets.serve(request)

@@ -1,0 +1,30 @@
+"""A limit on guessing user codes, by address (RFC 8628 §5.1)."""
+
+from cachetools import TTLCache
+
+from gatehouse.registry.clock import Clock
+from gatehouse.registry.errors import Problem
+
+WINDOW = 300
+TRIES = 10
+
+
+class Guesses:
+    """Counts wrong codes per address over five minutes."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._wrong: TTLCache[str, int] = TTLCache(20_000, WINDOW, timer=clock.monotonic)
+
+    def check(self, address: str) -> None:
+        """Raise Problem 429 when an address has guessed too often."""
+        if self._wrong.get(address, 0) >= TRIES:
+            raise Problem(
+                429,
+                "slow_down",
+                "Too many wrong codes came from your address.",
+                hint="Wait five minutes, then use the link that your program printed.",
+            )
+
+    def wrong(self, address: str) -> None:
+        """Note a wrong code."""
+        self._wrong[address] = self._wrong.get(address, 0) + 1

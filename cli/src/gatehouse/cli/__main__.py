@@ -1,0 +1,5 @@
+"""`python -m gatehouse.cli` is `gatehouse`."""
+
+from gatehouse.cli.main import app
+
+app()

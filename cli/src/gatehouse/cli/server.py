@@ -1,0 +1,278 @@
+"""The one place where the server is put together: settings in, application out."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
+
+from gatehouse.auth import devices, walks
+from gatehouse.auth.api import AuthApi
+from gatehouse.auth.browser import Browser
+from gatehouse.auth.clients import Clients
+from gatehouse.auth.endpoints import Endpoints
+from gatehouse.auth.pages.render import Pages
+from gatehouse.auth.providers.relying import Providers
+from gatehouse.auth.server import Context, Server
+from gatehouse.cli.demo import community as demo
+from gatehouse.cli.demo.idp import create_idp, mounted
+from gatehouse.cli.demo.people import PEOPLE
+from gatehouse.cli.edge import HANDLERS, Front
+from gatehouse.cli.health import Health
+from gatehouse.registry import importing, safety, schema
+from gatehouse.registry.clock import SYSTEM, Clock
+from gatehouse.registry.community import Communities
+from gatehouse.registry.configuration import secret_of
+from gatehouse.registry.database import Database
+from gatehouse.registry.errors import ConfigurationError
+from gatehouse.registry.settings import ElementSettings, Settings
+from gatehouse.tokenmanager import gate, keys, seal
+from gatehouse.tokenmanager.groups import Groups
+from gatehouse.tokenmanager.issue import Mint
+from gatehouse.tokenmanager.revoke import Revocations
+from gatehouse.tokenmanager.verify import Verifier
+from gatehouse.wms.api import WmsApi
+from gatehouse.wms.elements import ComputeElement, credential
+from gatehouse.wms.elements.local import LocalElement, audience
+from gatehouse.wms.factory import Factory
+
+log = structlog.get_logger()
+
+REFRESH_SECONDS = 1.0  # revocations and groups; the promise is five
+SWEEP_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A built service: the application, and what must be let go of at the end."""
+
+    app: ASGIApp
+    settings: Settings
+    database: Database
+
+
+def open_seal(settings: Settings) -> seal.Seal:
+    """The seal under the master key of the settings."""
+    given = secret_of(settings.secrets.master_key, settings.secrets.master_key_file, "master key")
+    if not given:
+        raise ConfigurationError(
+            "There is no master key. Make one with `gatehouse new-key FILE` and set secrets.master_key_file = FILE."
+        )
+    return seal.from_text(given)
+
+
+def open_database(settings: Settings, clock: Clock = SYSTEM) -> Database:
+    """The database of the settings, for the service and for administration."""
+    return Database(settings.database_url.get_secret_value(), clock, open_seal(settings).derive("audit"))
+
+
+def build(given: Settings, clock: Clock = SYSTEM) -> Service:
+    """Put the service together; everything that can be refused is refused here, before a port is open.
+
+    Raises ConfigurationError.
+    """
+    settings = _with_demo(given)
+    safety.check(settings)
+    sealed = open_seal(settings)
+    database = Database(settings.database_url.get_secret_value(), clock, sealed.derive("audit"))
+    try:
+        schema.prepare(database)
+        _import_registry(database, settings)
+        return Service(_application(settings, database, sealed, clock), settings, database)
+    except BaseException:
+        database.close()
+        raise
+
+
+def _application(settings: Settings, database: Database, sealed: seal.Seal, clock: Clock) -> ASGIApp:
+    base = settings.server.base_url
+    groups, communities = Groups(), Communities(settings.providers)
+    for load in (groups.load, communities.load):
+        database.read_now(load)()
+    revoked = Revocations(database, clock)
+    ring = keys.load(database, sealed)
+    mint = Mint(ring, settings.issuer, f"{base}/api", clock)
+    verifier = Verifier(ring, settings.issuer, f"{base}/api", groups, revoked, clock)
+    clients = Clients(settings.clients)
+    providers = Providers(settings.providers, f"{settings.issuer}/redirect", clock)
+    pages = Pages(demo=settings.demo)
+    server = Server(clients, Context(mint, sealed, groups, settings.lifetimes, clock))
+    browser = Browser(
+        database=database,
+        seal=sealed,
+        clients=clients,
+        providers=providers,
+        communities=communities,
+        groups=groups,
+        pages=pages,
+        settings=settings,
+    )
+    elements = {one.name: _element(one, base, ring, clock) for one in settings.elements}
+    factory = Factory(database, mint, sealed, settings, groups, clock, elements)
+    auth = AuthApi(Endpoints(database, server, verifier, base), browser, pages, providers, settings.issuer)
+    wms = WmsApi(
+        database=database,
+        mint=mint,
+        settings=settings,
+        groups=groups,
+        revoked=revoked,
+        clock=clock,
+        wake=factory.wake,
+    )
+
+    async def refresh() -> None:
+        await revoked.refresh()
+        for load in (groups.load, communities.load):
+            (await database.read(load))()
+
+    async def sweep() -> None:
+        await revoked.sweep()
+        await database.write(lambda tx: (devices.sweep(tx), walks.sweep(tx)))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await refresh()
+        tasks = [
+            asyncio.create_task(_every(REFRESH_SECONDS, refresh)),
+            asyncio.create_task(_every(SWEEP_SECONDS, sweep)),
+            asyncio.create_task(factory.run()),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await providers.close()
+
+    app = FastAPI(
+        title="Gatehouse",
+        description="The gate of a grid: jobs, pilots and people behind one token service.",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        exception_handlers=HANDLERS,
+    )
+    app.router.routes = [*auth.routes(), *wms.routes(), *Health(database).routes(), _openapi(app)]
+    gate.check(app.router.routes)
+    app.state.gate = gate.Gate(verifier, groups)
+    return Front(app, _demo_providers(settings, clock), base.startswith("https://"))
+
+
+def _element(given: ElementSettings, base: str, ring: keys.KeyRing, clock: Clock) -> ComputeElement:
+    check = credential.checker(ring, base, given.vos, audience(given.name), clock)
+    return LocalElement(given, check, clock)
+
+
+def _openapi(app: FastAPI) -> gate.GatedRoute:
+    @gate.allow(gate.public("the description of the API").body(gate.KIB))
+    async def describe(_request: Request) -> Response:
+        return JSONResponse(app.openapi())
+
+    return gate.route("/api/openapi.json", describe)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something again and again; a failure is logged and does not end it."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except Exception as error:
+            log.warning(
+                "background work failed", work=work.__name__, reason=f"{type(error).__name__}: {error}"
+            )
+
+
+def _import_registry(database: Database, settings: Settings) -> None:
+    if settings.demo:
+        data = importing.read_text(demo.REGISTRY_CFG)
+    elif settings.registry.file is not None:
+        data = importing.read_file(settings.registry.file)
+    else:
+        return
+    done = database.write_now(lambda tx: importing.apply(tx, data, "gatehouse"))
+    log.info("registry read", vos=done.vos, groups=done.groups, users=done.users)
+    for ignored in done.ignored:
+        log.info("registry option not used", path=ignored.path, why=ignored.sentence)
+
+
+def _with_demo(settings: Settings) -> Settings:
+    """With `demo = true`: the demo providers beside the configured ones."""
+    if not settings.demo:
+        return settings
+    added = demo.providers(settings.server.base_url)
+    return settings.model_copy(update={"providers": (*settings.providers, *added)})
+
+
+def _demo_providers(settings: Settings, clock: Clock) -> ASGIApp | None:
+    if not settings.demo:
+        return None
+    redirect = [f"{settings.issuer}/redirect"]
+    mounts = []
+    for one in demo.providers(settings.server.base_url):
+        idp = create_idp(
+            one.issuer,
+            "iam" if one.kind == "wlcg" else "checkin",
+            PEOPLE,
+            demo.CLIENT_ID,
+            demo.CLIENT_SECRET.get_secret_value(),
+            redirect,
+            clock,
+            allow_login_hint=True,
+        )
+        mounts.append(mounted(one.issuer, idp))
+    return Starlette(routes=mounts)
+
+
+def run(service: Service, ready: Callable[[], None] | None = None) -> None:
+    """Serve until told to stop (SIGTERM, SIGINT)."""
+    uvicorn_server(service, ready).run()
+    service.database.close()
+
+
+def uvicorn_server(service: Service, ready: Callable[[], None] | None = None) -> uvicorn.Server:
+    """The web server for a service: one process, uvloop and httptools."""
+    server = service.settings.server
+    config = uvicorn.Config(
+        service.app,
+        host=server.host,
+        port=server.port,
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        lifespan="on",
+        timeout_graceful_shutdown=5,
+        limit_concurrency=2000,
+        proxy_headers=bool(server.trusted_proxies),
+        forwarded_allow_ips=list(server.trusted_proxies) or "127.0.0.1",
+        ssl_certfile=server.tls_certificate,
+        ssl_keyfile=server.tls_key,
+    )
+    return _Announcing(config, ready)
+
+
+class _Announcing(uvicorn.Server):
+    """Calls back once the port is open."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None] | None) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Open the port, then say so."""
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self.started and self._ready is not None:
+            self._ready()

@@ -1,0 +1,1 @@
+"""The schema's history: Alembic migrations, one line for the whole database."""

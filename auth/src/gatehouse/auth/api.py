@@ -4,11 +4,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gatehouse.auth.browser import Browser
+from gatehouse.auth import browser
 from gatehouse.auth.endpoints import Endpoints
+from gatehouse.auth.journey import Journey
 from gatehouse.auth.pages import assets
-from gatehouse.auth.pages.render import Home, Link, Pages
-from gatehouse.auth.providers.relying import Providers
+from gatehouse.auth.pages.render import Home, Link
 from gatehouse.tokenmanager.gate import KIB, allow, public, route
 
 STATIC = "/auth/static"
@@ -17,15 +17,13 @@ STATIC = "/auth/static"
 class AuthApi:
     """The endpoints for programs, the pages for people, and the start page."""
 
-    def __init__(
-        self, endpoints: Endpoints, browser: Browser, pages: Pages, providers: Providers, issuer: str
-    ) -> None:
+    def __init__(self, endpoints: Endpoints, journey: Journey) -> None:
         self._endpoints = endpoints
-        self._browser = browser
-        self._pages = pages
+        self._journey = journey
+        self._pages = journey.pages
         self._home = Home(
-            issuer,
-            [one.title for one in providers.by_name.values()],
+            journey.settings.issuer,
+            [one.title for one in journey.providers.by_name.values()],
             [
                 Link("What this service says of itself", "/auth/.well-known/openid-configuration"),
                 Link("Its public keys", "/auth/jwk"),
@@ -38,7 +36,7 @@ class AuthApi:
         """Every route under `/auth`, and `/`."""
         return [
             *self._endpoints.routes(),
-            *self._browser.routes(),
+            *browser.routes(self._journey),
             route("/", self.home),
             route(STATIC + "/{name}", self.asset),
         ]

@@ -16,9 +16,9 @@ from starlette.types import ASGIApp
 
 from gatehouse.auth import devices, walks
 from gatehouse.auth.api import AuthApi
-from gatehouse.auth.browser import Browser
 from gatehouse.auth.clients import Clients
 from gatehouse.auth.endpoints import Endpoints
+from gatehouse.auth.journey import Journey
 from gatehouse.auth.pages.render import Pages
 from gatehouse.auth.providers.relying import Providers
 from gatehouse.auth.server import Context, Server
@@ -105,7 +105,7 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
     providers = Providers(settings.providers, f"{settings.issuer}/redirect", clock)
     pages = Pages(demo=settings.demo)
     server = Server(clients, Context(mint, sealed, groups, settings.lifetimes, clock))
-    browser = Browser(
+    journey = Journey(
         database=database,
         seal=sealed,
         clients=clients,
@@ -117,7 +117,7 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
     )
     elements = {one.name: _element(one, base, ring, clock) for one in settings.elements}
     factory = Factory(database, mint, sealed, settings, groups, clock, elements)
-    auth = AuthApi(Endpoints(database, server, verifier, base), browser, pages, providers, settings.issuer)
+    auth = AuthApi(Endpoints(database, server, verifier, base), journey)
     wms = WmsApi(
         database=database,
         mint=mint,

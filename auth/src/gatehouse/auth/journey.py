@@ -1,0 +1,182 @@
+"""What every step of a login in the browser needs: its place, its form, and ways to refuse."""
+
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gatehouse.auth import devices, walks
+from gatehouse.auth.clients import Clients
+from gatehouse.auth.devices import Device
+from gatehouse.auth.pages.render import Pages, Refused
+from gatehouse.auth.providers.relying import Provider, ProviderError, Providers
+from gatehouse.auth.walks import Step
+from gatehouse.registry import audit
+from gatehouse.registry.community import Communities
+from gatehouse.registry.database import Database, Tx
+from gatehouse.registry.errors import Problem
+from gatehouse.registry.settings import Settings
+from gatehouse.tokenmanager.gate import KIB, allow, public
+from gatehouse.tokenmanager.groups import Groups
+from gatehouse.tokenmanager.seal import Seal
+
+log = structlog.get_logger()
+
+START_AGAIN = "Start the login again in your terminal, and open the link it prints in this browser."
+_PUBLIC = public("the login itself: the walk's cookie and form token guard each step").body(8 * KIB)
+_Handler = Callable[[Any, Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """The parts that the steps work with, and where a browser stands."""
+
+    database: Database
+    seal: Seal
+    clients: Clients
+    providers: Providers
+    communities: Communities
+    groups: Groups
+    pages: Pages
+    settings: Settings
+
+    @property
+    def secure(self) -> bool:
+        """Whether the service is reached by https."""
+        return self.settings.server.base_url.startswith("https://")
+
+    @property
+    def cookie(self) -> str:
+        """The name of the walk's cookie; the prefix binds it to this host (RFC 6265bis)."""
+        return "__Host-gatehouse-login" if self.secure else "gatehouse-login"
+
+    def client_name(self, client_id: str) -> str:
+        """A client's name for people."""
+        client = self.clients.find(client_id)
+        return client.name if client else client_id
+
+    async def walk(self, request: Request) -> Step:
+        cookie = request.cookies.get(self.cookie, "")
+        walk = await self.database.read(lambda tx: walks.find(tx, self.seal, cookie)) if cookie else None
+        if walk is None:
+            raise Problem(
+                400,
+                "no_login",
+                "No login is going on in this browser, or it took too long.",
+                hint=START_AGAIN,
+            )
+        return walk
+
+    async def posted(self, request: Request) -> tuple[Step, dict[str, str]]:
+        body = await request.body()
+        walk = await self.walk(request)
+        form = read_form(body)
+        if not hmac.compare_digest(form.get("csrf", "").encode(), walks.csrf(self.seal, walk.id).encode()):
+            raise Problem(403, "wrong_form", "This form does not belong to your login.", hint=START_AGAIN)
+        return walk, form
+
+    async def device(self, walk: Step) -> Device:
+        row = await self.database.read(lambda tx: devices.by_id(tx, walk.device_id))
+        if row is None or row.status != "waiting" or row.expires_at <= self.database.clock.now():
+            raise Problem(
+                410,
+                "login_over",
+                "This login is over: it was finished, refused, or took too long.",
+                hint=START_AGAIN,
+            )
+        return row
+
+    async def failed(self, walk: Step, provider: Provider, error: ProviderError) -> Problem:
+        """Record why a provider's answer was not accepted; the walk may try again or elsewhere."""
+        await self.database.write(
+            lambda tx: audit.record(
+                tx, "provider.refused", actor=provider.name, subject=walk.device_id, why=str(error)[:512]
+            )
+        )
+        return Problem(
+            502,
+            "provider_error",
+            f"The answer of {provider.title} was not accepted: {error}.",
+            hint="Go back and try again, or choose another provider. If it stays, tell the operator.",
+            facts={"again": "authorization"},
+        )
+
+    async def deny(self, walk: Step, why: str, nothing: Sequence[str] = ()) -> Problem:
+        """End the login with a reason that the waiting program is told too."""
+
+        def work(tx: Tx) -> None:
+            walks.end(tx, walk.id)
+            if devices.deny(tx, walk.device_id, why):
+                audit.record(tx, "device.denied", actor="gatehouse", subject=walk.device_id, why=why[:512])
+
+        await self.database.write(work)
+        return Problem(
+            403,
+            "access_denied",
+            why,
+            hint="Ask the manager of your community to add you, or log in with another group or provider.",
+            facts={"said": list(nothing[:20])},
+        )
+
+    def refusal(self, problem: Problem) -> Response:
+        """A Problem as a page."""
+        error_id = secrets.token_hex(4)
+        log.info("page refused", error_id=error_id, code=problem.code, detail=problem.detail)
+        said = problem.facts.get("said")
+        facts = [("Your provider said", str(value)) for value in said] if isinstance(said, list) else []
+        return self.pages.refused(
+            Refused(
+                "Not logged in",
+                problem.message,
+                problem.hint,
+                facts,
+                error_id,
+                str(problem.facts.get("again", "")),
+            ),
+            problem.status,
+        )
+
+
+def page(handler: _Handler) -> _Handler:
+    """Declare a step public, and show a Problem as a page with an id that finds its detail in the log."""
+
+    async def shown(self: Any, request: Request) -> Response:
+        try:
+            return await handler(self, request)
+        except Problem as problem:
+            return journey_of(self).refusal(problem)
+
+    return allow(_PUBLIC)(shown)
+
+
+def journey_of(steps: Any) -> Journey:
+    """The journey of a class of steps."""
+    journey: Journey = steps.journey
+    return journey
+
+
+def read_form(body: bytes) -> dict[str, str]:
+    """The fields of a form; nothing of one that is not."""
+    try:
+        return dict(parse_qsl(body.decode("ascii"), max_num_fields=16, keep_blank_values=True))
+    except ValueError:
+        return {}
+
+
+def out_of_step() -> Problem:
+    return Problem(
+        409,
+        "out_of_step",
+        "This step was taken already, or in another window.",
+        hint=START_AGAIN,
+    )
+
+
+def address_of(request: Request) -> str:
+    return request.client.host if request.client else ""

@@ -30,7 +30,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -
     with _url(request.param, tmp_path) as url:
         made = Database(url, clock, bytes(32))
         opened: list[Any] = []
-        event.listen(made.engine, "connect", lambda connection, _record: opened.append(connection))
+        if not made.embedded:  # SQLite's writer is already connecting
+            event.listen(made.engine, "connect", lambda connection, _record: opened.append(connection))
         try:
             SQLModel.metadata.create_all(made.engine)
             yield made

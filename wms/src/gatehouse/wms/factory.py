@@ -34,6 +34,7 @@ SCOPE = "compute.create compute.modify compute.cancel compute.read"
 UNSENT = 120
 """Seconds after which a pilot that was recorded but has no reference was never sent."""
 _LONGEST_PAUSE = 600.0
+_LAST_CYCLE = 4.0  # seconds that a stopping service waits for a cycle
 
 LOG = logging.getLogger("gatehouse.factory")
 
@@ -80,15 +81,23 @@ class Factory:
         try:
             while True:
                 self._wanted.clear()
-                try:
-                    await self.cycle()
-                except Exception:
-                    LOG.exception("factory cycle failed")
+                await self._whole_cycle()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wanted.wait(), self._settings.factory.interval)
         finally:
             with contextlib.suppress(Exception):  # on the way out: the lease ends by itself too
                 await self._database.write(lambda tx: drop_lease(tx, LEASE, self._holder))
+
+    async def _whole_cycle(self) -> None:
+        """One cycle, not cut off in the middle when the service stops: what was begun is recorded."""
+        task = asyncio.ensure_future(self.cycle())
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait({task}, timeout=_LAST_CYCLE)
+            raise
+        except Exception:
+            LOG.exception("factory cycle failed")
 
     async def cycle(self) -> bool:
         """Look and act once. False when another replica holds the lease."""

@@ -50,11 +50,11 @@ class Departure:
                 self.journey.seal,
                 device_id=row.id,
                 user_code=code,
-                lifetime=self.journey.settings.lifetimes.browser_session,
+                lifetime=lifetime,
             )
         )
-        page = self.journey.pages.confirm(self._confirmation(row, code, begun.id, address))
-        page.set_cookie(
+        shown = self.journey.pages.confirm(self._confirmation(row, code, begun.id, address))
+        shown.set_cookie(
             self.journey.cookie,
             begun.cookie,
             max_age=lifetime,
@@ -63,7 +63,7 @@ class Departure:
             httponly=True,
             samesite="lax",
         )
-        return page
+        return shown
 
     @page
     async def code(self, request: Request) -> Response:

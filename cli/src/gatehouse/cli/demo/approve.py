@@ -1,6 +1,7 @@
 """Approving a device login over real HTTP, as a browser would: each page is fetched, each form is posted."""
 
 import re
+from collections.abc import Callable
 from html import unescape
 from urllib.parse import urljoin
 
@@ -13,9 +14,18 @@ _ACTION = re.compile(r'<form[^>]*\baction="([^"]*)"')
 _LINK = re.compile(r'<a[^>]*\bhref="(authorization/[^"]+)"')
 
 
-def approve(link: str, username: str, *, provider: str = "egi-demo") -> None:
-    """Walk the pages behind `link` as this demo person. Raises CommandError at the page that refuses."""
-    with httpx.Client(timeout=10, trust_env=False) as browser:
+def approve(
+    link: str,
+    username: str,
+    *,
+    provider: str = "egi-demo",
+    before: Callable[[httpx.Request], None] = lambda _request: None,
+) -> None:
+    """Walk the pages behind `link` as this demo person; `before` sees each request before it is sent.
+
+    Raises CommandError at the page that refuses.
+    """
+    with httpx.Client(timeout=10, trust_env=False, event_hooks={"request": [before]}) as browser:
         page = _page(browser.get(link))
         page = _page(_follow(browser, _submit(browser, page, action="confirm")))
         choices = [unescape(href) for href in _LINK.findall(page.text)]

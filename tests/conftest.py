@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
-from sqlmodel import SQLModel
 
+from gatehouse.registry import schema
 from gatehouse.registry.database import Database
 from tests.clock import HandClock
 
@@ -33,7 +33,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -
         if not made.embedded:  # SQLite's writer is already connecting
             event.listen(made.engine, "connect", lambda connection, _record: opened.append(connection))
         try:
-            SQLModel.metadata.create_all(made.engine)
+            schema.prepare(made)
             yield made
         finally:
             made.close()

@@ -145,6 +145,7 @@ class Database:
         self._local = threading.local()
         self._connections: list[DBAPIConnection] = []  # of all threads, to be closed at the end
         self._pool: ThreadPoolExecutor | None = None
+        self._room = threading.BoundedSemaphore(MAX_WAITING)
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         if self.embedded:
@@ -158,24 +159,22 @@ class Database:
     async def read(self, work: Work[T]) -> T:
         """Run reading work; inline on SQLite, in a pool thread elsewhere."""
         if self._pool is None:
-            return work(self._tx())
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._pooled, work)
+            return self._inline(work)
+        return await asyncio.wrap_future(self._pool_submit(self._pool, work))
 
     async def write(self, work: Work[T]) -> T:
         """Run work in one transaction; returns after it is durable. What it raises undoes it alone."""
-        if self._pool is None:
-            return await asyncio.wrap_future(self._submit(work))
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._pooled, work)
+        return await asyncio.wrap_future(self._submit(work))
 
     # -- blocking, for commands and tests
 
     def read_now(self, work: Work[T]) -> T:
         """`read` for callers without an event loop."""
-        return work(self._tx()) if self._pool is None else self._pool.submit(self._pooled, work).result()
+        return self._inline(work) if self._pool is None else self._pool_submit(self._pool, work).result()
 
     def write_now(self, work: Work[T]) -> T:
         """`write` for callers without an event loop."""
-        return (self._submit(work) if self._pool is None else self._pool.submit(self._pooled, work)).result()
+        return self._submit(work).result()
 
     def close(self) -> None:
         """Finish what is queued and let go of the connections."""
@@ -189,32 +188,68 @@ class Database:
                 connection.close()
         self.engine.dispose()
 
-    # -- SQLite: one writer
+    # -- bounded waiting
 
     def _submit(self, work: Work[T]) -> "Future[T]":
-        if self._queue.qsize() > MAX_WAITING:
-            raise Problem(503, "temporarily_unavailable", "Too many requests are waiting to be written.")
+        if self._pool is not None:
+            return self._pool_submit(self._pool, work)
+        self._enter()
         future: Future[T] = Future()
+        future.add_done_callback(self._leave)
         self._queue.put(_Item(work, future))
         return future
 
+    def _pool_submit(self, pool: ThreadPoolExecutor, work: Work[T]) -> "Future[T]":
+        self._enter()
+        future = pool.submit(self._pooled, work)
+        future.add_done_callback(self._leave)
+        return future
+
+    def _enter(self) -> None:
+        if not self._room.acquire(blocking=False):
+            raise Problem(
+                503,
+                "temporarily_unavailable",
+                "Too many requests are waiting for the database, so nothing was changed.",
+                hint="Try again in a moment.",
+            )
+
+    def _leave(self, _done: object) -> None:
+        self._room.release()
+
+    # -- SQLite: one writer
+
     def _write_loop(self) -> None:
-        connection = _connect(self.engine)
-        chain = Chain(self._audit_key)
-        tx = Tx(connection, self.engine.dialect, chain, self.clock)
+        tx: Tx | None = None
         running = True
         while running:
             batch: list[_Item] = []
             item = self._queue.get()
             while item is not None:
-                batch.append(item)
+                # whoever went away while waiting is left out; from here on a future cannot be cancelled,
+                # or setting its result would end this thread
+                if item.future.set_running_or_notify_cancel():
+                    batch.append(item)
                 if len(batch) == MAX_BATCH or self._queue.empty():
                     break
                 item = self._queue.get()
             running = item is not None
             if batch:
-                _commit_batch(connection, tx, chain, batch)
-        connection.close()
+                try:
+                    tx = tx or self._tx()
+                    _commit_batch(self._local.connection, tx, batch)
+                except Exception as error:
+                    tx = None
+                    self._drop()
+                    _refuse(batch, error)
+        self._drop()
+
+    def _inline(self, work: Work[T]) -> T:
+        driver: Any = self.engine.dialect.dbapi
+        try:
+            return work(self._tx())
+        except (driver.OperationalError, driver.InterfaceError) as error:
+            raise _unavailable(error) from error
 
     # -- any thread's own connection
 
@@ -232,6 +267,7 @@ class Database:
     def _drop(self) -> None:
         if getattr(self._local, "tx", None) is not None:
             self._local.tx = None
+            self._connections.remove(self._local.connection)
             with contextlib.suppress(Exception):  # it is being thrown away because it failed
                 self._local.connection.close()
 
@@ -261,17 +297,38 @@ class Database:
         mark = tx.chain.mark()
         try:
             result = work(tx)
-            self._local.connection.commit()
+            self._commit()
         except BaseException:
             tx.chain.reset(mark)
-            self._local.connection.rollback()
+            with contextlib.suppress(Exception):  # a lost connection has rolled back by itself
+                self._local.connection.rollback()
             raise
         return result
 
+    def _commit(self) -> None:
+        driver: Any = self.engine.dialect.dbapi
+        try:
+            self._local.connection.commit()
+        except (driver.OperationalError, driver.InterfaceError) as error:
+            if _is_deadlock(error):
+                raise
+            # the answer to COMMIT is lost: it may have happened, so the work must not be done again
+            self._drop()
+            raise Problem(
+                503,
+                "temporarily_unavailable",
+                "The database went away at the last moment; whether the change was made is not known.",
+                hint="Look whether it was made before you try again.",
+                detail=f"{type(error).__name__}: {error}",
+            ) from error
 
-def _commit_batch(connection: DBAPIConnection, tx: Tx, chain: Chain, batch: list[_Item]) -> None:
-    """Run a batch in one transaction, each item in a savepoint; answer only after the commit."""
-    execute = cast(Any, connection).execute
+
+def _commit_batch(connection: Any, tx: Tx, batch: list[_Item]) -> None:
+    """Run a batch in one transaction, each item in a savepoint; answer only after the commit.
+
+    Raises what the database raised when the transaction as a whole failed: then nothing has happened.
+    """
+    execute, chain = connection.execute, tx.chain
     start = chain.mark()
     outcomes: list[tuple[_Item, Any, BaseException | None]] = []
     try:
@@ -287,18 +344,22 @@ def _commit_batch(connection: DBAPIConnection, tx: Tx, chain: Chain, batch: list
                 outcomes.append((item, None, error))
             execute("RELEASE item")
         execute("COMMIT")
-    except Exception as error:
+    except Exception:
         chain.reset(start)
-        if cast(Any, connection).in_transaction:
+        if connection.in_transaction:
             execute("ROLLBACK")
-        for item in batch:
-            item.future.set_exception(_unavailable(error))
-        return
+        raise
     for item, result, failure in outcomes:
         if failure is None:
             item.future.set_result(result)
         else:
             item.future.set_exception(failure)
+
+
+def _refuse(batch: list[_Item], error: Exception) -> None:
+    for item in batch:
+        if not item.future.done():
+            item.future.set_exception(_unavailable(error))
 
 
 def _unavailable(error: Exception) -> Problem:

@@ -22,7 +22,7 @@ from gatehouse.wms.models import Job, QueueSite
 from gatehouse.wms.states import ON_PILOT, JobStatus, Minor, may_precede
 
 ALL_GROUPS = "*"
-_PAGE = 16  # queues looked at together; one of them is drawn
+_PAGE = 8  # queues looked at together; one of them is drawn
 _PAGES = 64
 _TRIES = 16  # jobs taken by somebody else in the meantime
 _MATCHED = JobStatus.MATCHED

@@ -21,7 +21,7 @@ class Job(SQLModel, table=True):
         Index("ix_job_group", "owner_group", "id"),
         BINARY,
     )
-    id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
     owner_id: str = text(36)
     owner: str = text(128)
     owner_group: str = text(128)
@@ -106,7 +106,11 @@ class Pilot(SQLModel, table=True):
     """A pilot, recorded before it is submitted. `job_id` is the last job it claimed, 0 before the first."""
 
     __tablename__ = "pilot"
-    __table_args__: ClassVar[Any] = (Index("ix_pilot_element", "element", "status"), BINARY)
+    __table_args__: ClassVar[Any] = (
+        Index("ix_pilot_element", "element", "status"),
+        Index("ix_pilot_status", "status"),
+        BINARY,
+    )
     id: str = text(32, primary_key=True)
     vo: str = text(128)
     group_name: str = text(128)

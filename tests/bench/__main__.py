@@ -70,7 +70,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON only")
     parser.add_argument("--rows", default="", help="names of the rows to measure, separated by commas")
+    parser.add_argument("--jobs", type=int, default=1_000_000, help="jobs that wait while rows are measured")
+    parser.add_argument("--queues", type=int, default=10_000, help="queues that they wait in")
     options = parser.parse_args()
+    if not 1 <= options.queues <= options.jobs:
+        parser.error("there are at least as many jobs as queues, and a queue")
     wanted = {name for name in options.rows.split(",") if name}
     unknown = wanted - {row.name for row in ROWS} - {"hello"}
     if unknown:
@@ -81,7 +85,9 @@ def main() -> int:
     notes = Console(stderr=True)
     with contextlib.ExitStack() as stack:
         reference = stack.enter_context(servers.hello())
-        real = stack.enter_context(servers.gatehouse()) if rows else None
+        if rows:
+            notes.print(f"filling: {options.jobs:,} jobs in {options.queues:,} queues", style="dim")
+        real = stack.enter_context(servers.gatehouse(options.queues, options.jobs)) if rows else None
         report = run(reference, real, rows, tell=lambda name: notes.print(f"measuring {name}", style="dim"))
     for name, reason in report.failures.items():
         notes.print(f"{name}: {reason}", style="red", markup=False)

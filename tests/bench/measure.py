@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
+import httpx
 import uvloop
 
-from tests.bench.load import Failed, Load, Slice
+from gatehouse.cli.errors import CommandError
+from tests.bench.load import Failed, Load, Slice, Talk
 from tests.bench.rows import HELLO, Row
 from tests.bench.server import Server, cpus
 
@@ -71,10 +73,16 @@ def timing(slices: Sequence[Slice], units: int = 1) -> Timing:
 
 
 async def load(
-    server: Server, row: Row, *, warm_up: float = WARM_UP, seconds: float = SLICE, slices: int = SLICES
+    server: Server,
+    row: Row,
+    talk: Talk,
+    *,
+    warm_up: float = WARM_UP,
+    seconds: float = SLICE,
+    slices: int = SLICES,
 ) -> list[Slice]:
-    """Prepare a row, warm up, and measure. Errors: Failed, OSError."""
-    work = Load(server, row.prepare(server), row.expect, row.connections)
+    """Warm up and measure a row that is prepared. Errors: Failed, OSError."""
+    work = Load(server, talk, row.expect, row.connections)
     try:
         await work.open()
         await work.run(warm_up)
@@ -106,15 +114,15 @@ def run(
     timings: list[tuple[Row, Timing]] = []
     with generator_pinned(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         tell("hello")
-        hello += runner.run(load(reference, HELLO))
+        hello += runner.run(load(reference, HELLO, HELLO.prepare(reference)))
         for row in rows:
             tell(row.name)
             try:
                 assert server is not None, "rows need the real server"
-                timings.append((row, timing(runner.run(load(server, row)), row.units)))
-            except (Failed, OSError) as error:
+                timings.append((row, timing(runner.run(load(server, row, row.prepare(server))), row.units)))
+            except (Failed, OSError, CommandError, httpx.HTTPError) as error:
                 report.failures[row.name] = str(error)
-            hello += runner.run(load(reference, HELLO, warm_up=0.2, slices=1))
+            hello += runner.run(load(reference, HELLO, HELLO.prepare(reference), warm_up=0.2, slices=1))
     report.reference = timing(hello)
     report.r_us = report.reference.cpu_us
     report.rows = [line(row, cost, report.r_us) for row, cost in timings]

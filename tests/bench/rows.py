@@ -4,11 +4,21 @@ A row is a plug-in: `prepare` is given the running server, makes what it needs t
 returns the talk of each connection. To add one, write a function `prepare(server) -> Talk` and enter it in ROWS.
 """
 
-from collections.abc import Callable
+import asyncio
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
-from tests.bench.load import Conversation, Talk, request
-from tests.bench.server import Server
+from tests.bench.load import Conversation, Failed, Load, Response, Talk, request
+from tests.bench.people import FORM, log_in
+from tests.bench.server import CLIENT, CLIENT_SECRET, Server
+from tests.bench.world import ELEMENT, PILOTS, SITE, pilot_tokens
+
+CONNECTIONS = 32
+BULK = 1000
+JSON = "application/json"
+OK, CREATED = frozenset({200}), frozenset({201})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +30,8 @@ class Row:
     goal: float | None = None
     stretch: float | None = None
     limit: float | None = None
-    expect: frozenset[int] = frozenset({200})
-    connections: int = 32
+    expect: frozenset[int] = OK
+    connections: int = CONNECTIONS
     units: int = 1
 
 
@@ -35,7 +45,151 @@ def repeat(data: bytes) -> Talk:
     return talk
 
 
+def once(requests: Iterable[bytes], keep: Callable[[Response], None] = lambda _: None) -> Talk:
+    """The connections share out a list of requests; `keep` is given every response."""
+    left = iter(requests)
+
+    def talk(_number: int) -> Conversation:
+        for data in left:
+            keep((yield data))
+
+    return talk
+
+
+def ask(server: Server, requests: Iterable[bytes], expect: frozenset[int] = OK) -> list[bytes]:
+    """The bodies of the responses to a list of requests, in the order they came. Errors: Failed."""
+    bodies: list[bytes] = []
+
+    async def go() -> None:
+        work = Load(
+            server, once(requests, lambda response: bodies.append(response.body)), expect, CONNECTIONS
+        )
+        try:
+            await work.open()
+            await work.run(60)
+        finally:
+            work.close()
+
+    asyncio.run(go())
+    return bodies
+
+
+def userinfo(server: Server) -> Talk:
+    """A person's program asks who it is; the token was seen before."""
+    return repeat(request("GET", "/auth/userinfo", token=log_in(server)["access_token"]))
+
+
+def job(number: int) -> dict[str, object]:
+    """A job of a parameter sweep, as `dsub` writes it."""
+    return {
+        "executable": "/cvmfs/experiment.org/bin/simulate",
+        "arguments": f"--events 1000 --seed {number}",
+        "name": f"sweep_{number}",
+        "job_group": "sweep",
+        "cpu_time": 86400,
+        "priority": 5,
+        "environment": {"OMP_NUM_THREADS": "1"},
+        "output_sandbox": ["std.out", "std.err", "histograms.root"],
+    }
+
+
+def submission(token: str, jobs: int) -> bytes:
+    """A request that submits so many jobs."""
+    body = json.dumps({"jobs": [job(number) for number in range(jobs)]}).encode()
+    return request("POST", "/api/jobs", body, token=token, content_type=JSON)
+
+
+def job_status(server: Server) -> Talk:
+    """A person looks at one job."""
+    token = log_in(server)["access_token"]
+    [body] = ask(server, [submission(token, 1)], CREATED)
+    [number] = json.loads(body)["ids"]
+    return repeat(request("GET", f"/api/jobs/{number}", token=token))
+
+
+def refresh(server: Server) -> Talk:
+    """Every connection is a login of its own and follows its token from one to the next."""
+    first = [log_in(server)["refresh_token"] for _ in range(CONNECTIONS)]
+
+    def talk(number: int) -> Conversation:
+        token = first[number]
+        while True:
+            form = {
+                "grant_type": "refresh_token",
+                "refresh_token": token,
+                "client_id": CLIENT,
+                "client_secret": CLIENT_SECRET,
+            }
+            response = yield request("POST", "/auth/token", urlencode(form).encode(), content_type=FORM)
+            token = json.loads(response.body)["refresh_token"]
+
+    return talk
+
+
+def submit(server: Server) -> Talk:
+    """One job in a request."""
+    return repeat(submission(log_in(server)["access_token"], 1))
+
+
+def bulk(server: Server) -> Talk:
+    """A thousand jobs in a request."""
+    return repeat(submission(log_in(server)["access_token"], BULK))
+
+
+OFFER = json.dumps({"site": SITE, "ce": ELEMENT, "tags": [], "cpu_time": 86400, "number_of_processors": 1})
+RUNS = 16  # jobs that each connection reports on
+FOR_RUNS = range(CONNECTIONS * RUNS)
+FOR_MATCHES = range(len(FOR_RUNS), PILOTS)
+
+
+def offers(server: Server, pilots: range) -> list[bytes]:
+    """A request for work from each of these pilots."""
+    return [
+        request("POST", "/api/pilots/match", OFFER.encode(), token=token, content_type=JSON)
+        for token in pilot_tokens(server.config, pilots)
+    ]
+
+
+def heartbeat(server: Server) -> Talk:
+    """Each connection reports in turn on runs that pilots were given; no credential is due for renewal."""
+    given = [json.loads(body) for body in ask(server, offers(server, FOR_RUNS))]
+    if len(given) != len(FOR_RUNS):
+        raise Failed("not every pilot was given a job")
+    said = json.dumps({"application_status": "event 500 of 1000"}).encode()
+    beats = [
+        request("POST", f"/api/jobs/{g['job_id']}/heartbeat", said, token=g["token"], content_type=JSON)
+        for g in given
+    ]
+
+    def talk(number: int) -> Conversation:
+        while True:
+            for beat in beats[number * RUNS : (number + 1) * RUNS]:
+                _ = yield beat  # not `yield from`: responses are sent in
+
+    return talk
+
+
+def match(server: Server) -> Talk:
+    """Each request is a pilot of its own that asks for its one job; its token was seen in the last minute."""
+    tokens = pilot_tokens(server.config, FOR_MATCHES)
+    ask(server, [request("GET", "/auth/userinfo", token=token) for token in tokens])
+    return once(
+        [
+            request("POST", "/api/pilots/match", OFFER.encode(), token=token, content_type=JSON)
+            for token in tokens
+        ]
+    )
+
+
 HELLO = Row("hello", lambda _server: repeat(request("GET", "/")))
 
 # Rows that are measured on `gatehouse serve`, in the order of the table.
-ROWS: tuple[Row, ...] = ()
+ROWS: tuple[Row, ...] = (
+    Row("userinfo", userinfo, 3, 2.3, 1.4),
+    Row("job_status", job_status, 3, 2.3, 1.4),
+    Row("refresh", refresh, 12, 8, 4.4),
+    Row("match", match, 6, 3.5, 2.2),
+    Row("heartbeat", heartbeat, 8, 5),
+    Row("submit", submit, 10, 6, expect=CREATED),
+    Row("bulk", bulk, 0.5, 0.3, 0.2, expect=CREATED, connections=8, units=BULK),
+)

@@ -1,6 +1,5 @@
 """Servers to be measured: processes of their own, pinned to one CPU, their CPU time read from /proc."""
 
-import base64
 import contextlib
 import os
 import socket
@@ -12,9 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatehouse.tokenmanager.seal import new_key
+from tests.bench import world
+
 ROOT = Path(__file__).resolve().parents[2]
 TICK = os.sysconf("SC_CLK_TCK")
 START_SECONDS = 30.0
+CONFIG = "gatehouse.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,11 @@ class Server:
     def base(self) -> str:
         """The base URL."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def config(self) -> Path:
+        """The configuration file of the service."""
+        return self.directory / CONFIG
 
     def cpu_seconds(self) -> float:
         """User and system time of all its threads so far, in steps of 10 ms."""
@@ -95,26 +103,35 @@ def hello() -> Iterator[Server]:
         yield server
 
 
+CLIENT, CLIENT_SECRET = "bench", "only-for-the-bench"
+CONFIGURATION = """\
+mode = "development"
+demo = true  # its two identity providers are in the same process, and idle while rows are measured
+database_url = "sqlite:///gatehouse.db"
+log_level = "WARNING"
+[server]
+base_url = "http://127.0.0.1:{port}"
+port = {port}
+[secrets]
+master_key_file = "master.key"
+[[clients]]
+client_id = "{client}"
+client_secret = "{secret}"
+grant_types = ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]
+access_token_alg = "ES256"
+"""
+
+
 @contextlib.contextmanager
-def gatehouse() -> Iterator[Server]:
-    """`gatehouse serve` with embedded SQLite at full durability and a configuration of its own."""
+def gatehouse(queues: int = 0, jobs: int = 0) -> Iterator[Server]:
+    """`gatehouse serve` on SQLite at full durability, with so many jobs waiting in so many queues."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as name:
         directory = Path(name)
-        master = directory / "master.key"
-        master.write_bytes(base64.b64encode(os.urandom(32)))
-        master.chmod(0o600)
-        configuration = directory / "gatehouse.toml"
-        configuration.write_text(
-            f'mode = "development"\n'
-            f'database_url = "sqlite:///{directory / "gatehouse.db"}"\n'
-            f'log_level = "WARNING"\n'
-            f"[server]\n"
-            f'base_url = "http://127.0.0.1:{port}"\n'
-            f"port = {port}\n"
-            f"[secrets]\n"
-            f'master_key_file = "{master}"\n'
-        )
+        new_key(directory / "master.key")
+        configuration = directory / CONFIG
+        configuration.write_text(CONFIGURATION.format(port=port, client=CLIENT, secret=CLIENT_SECRET))
+        world.fill(configuration, queues, jobs)
         command = [str(Path(sys.executable).with_name("gatehouse")), "serve", "--config", str(configuration)]
         with started(command, port, directory) as server:
             yield server

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Select
 
 from gatehouse.registry import audit
-from gatehouse.registry.database import Database, sql
+from gatehouse.registry.database import Database, Tx, sql
 from gatehouse.registry.errors import Problem
 from gatehouse.wms import jobs, matcher, queues, reschedule
 from gatehouse.wms.intake import Manifest
@@ -213,17 +213,20 @@ def test_one_pilot_that_asks_sixteen_times_at_once_gets_one_job(database: Databa
 
 
 def test_a_kill_and_a_match_at_once_have_one_outcome(database: Database) -> None:
-    for round_ in range(10):
+    for number in range(10):
         job_id = submitted(database)[0]
-        pilot = new_pilot(database, round_)
+        pilot = new_pilot(database, number)
+
+        def kill(tx: Tx, job_id: int = job_id) -> jobs.Ended:
+            return jobs.kill(tx, ALICE, job_id, LIFETIME)
+
         with ThreadPoolExecutor(2) as threads:
             match = threads.submit(matched, database, pilot)
-            kill = threads.submit(
-                database.write_now,
-                lambda tx, job_id=job_id: jobs.kill(tx, ALICE, job_id, LIFETIME),  # type: ignore[misc]
-            )
-            claim, ended = match.result(), kill.result()
-        assert database.read_now(lambda tx, i=job_id: jobs.get(tx, ALICE, i)).status == "Killed"
+            ended = threads.submit(database.write_now, kill).result()
+            claim = match.result()
+        assert [
+            row.status for row in database.read_now(lambda tx: jobs.search(tx, ALICE, jobs.Query(limit=1)))
+        ] == ["Killed"]
         # a run was revoked exactly when there was one
         assert (ended.claim is not None) == (claim is not None)
 

@@ -7,6 +7,11 @@ from html.parser import HTMLParser
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
 from gatehouse.auth.pages import assets
 from gatehouse.auth.pages.render import (
     ChooseGroup,
@@ -22,8 +27,6 @@ from gatehouse.auth.pages.render import (
     Refused,
 )
 from gatehouse.auth.pages.texts import ENGLISH, LANGUAGES, Texts
-from starlette.applications import Starlette
-from starlette.responses import HTMLResponse
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 
@@ -255,8 +258,12 @@ def test_every_sentence_is_used_and_every_language_has_them_all() -> None:
 
 
 def test_the_assets_are_served_for_good_under_their_version_only() -> None:
+    async def asset(request: Request) -> Response:
+        return assets.serve(request)
+
     async def fetch(*urls: str) -> list[httpx.Response]:
-        transport = httpx.ASGITransport(Starlette(routes=[*assets.routes("/auth/static")]))
+        served = Starlette(routes=[Route("/auth/static/{name}", asset)])
+        transport = httpx.ASGITransport(served)
         async with httpx.AsyncClient(transport=transport, base_url="http://gatehouse") as http:
             return [await http.get(url) for url in urls]
 

@@ -33,7 +33,7 @@ class Arrival:
         given = request.query_params
         provider = self.journey.providers.by_name.get(walk.provider)
         if provider is None or not await self.journey.database.write(
-            lambda tx: walks.returned(tx, self.journey.seal, walk.id, given.get("state", ""))
+            lambda tx: self._returned(tx, walk, given.get("state", ""))
         ):
             raise out_of_step()
         if "error" in given or not given.get("code"):
@@ -49,6 +49,14 @@ class Arrival:
         enrolled, mapped = await self._enrol(walk, provider, said)
         return await self._decide(walk, row, provider, enrolled, mapped)
 
+    def _returned(self, tx: Tx, walk: Step, state: str) -> bool:
+        """Whether this is the answer to the trip that this browser is on (RFC 6749 §10.12)."""
+        if walks.returned(tx, self.journey.seal, walk.id, state):
+            return True
+        why = "the state is not that of this browser's trip, or was used before"
+        audit.record(tx, "callback.refused", actor=walk.provider, subject=walk.device_id, why=why)
+        return False
+
     async def _enrol(self, walk: Step, provider: Provider, said: Documents) -> tuple[Enrolled, Mapped]:
         now = self.journey.database.clock.now()
         told = documents.Documents(id_token=said.id_token, userinfo=said.userinfo)
@@ -57,7 +65,7 @@ class Arrival:
             raise await self.journey.failed(walk, provider, ProviderError(mapped.refusal))
         everything = {**said.id_token, **said.userinfo}
         subject = everything.get(provider.settings.user_claim)
-        if not isinstance(subject, str) or not 0 < len(subject) <= 255:
+        if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
             missing = ProviderError(f"it does not say who you are ({provider.settings.user_claim})")
             raise await self.journey.failed(walk, provider, missing)
         seen = Seen(
@@ -126,7 +134,9 @@ class Arrival:
         walk, form = await self.journey.posted(request)
         row = await self.journey.device(walk)
         chosen = form.get("group", "")
-        if walk.step != "known" or chosen not in self.journey.groups.by_name:
+        asked = parse(row.scope)
+        fixed = asked.group if isinstance(asked, Asked) else ""
+        if walk.step != "known" or fixed or chosen not in self.journey.communities.trusted(walk.provider):
             raise out_of_step()
         standing = await self.journey.database.read(lambda tx: directory.standing(tx, walk.user_id, chosen))
         if standing.refusal:
@@ -163,5 +173,7 @@ class Arrival:
 
 
 def _text(claims: dict[str, Any], *names: str) -> str:
+    """The first of these claims that says something, in printable characters."""
     found = (claims.get(name) for name in names)
-    return next((value[:255] for value in found if isinstance(value, str) and value), "")
+    texts = ("".join(c for c in value if c.isprintable()) for value in found if isinstance(value, str))
+    return next((text[:255] for text in texts if text), "")

@@ -165,7 +165,7 @@ class Departure:
         try:
             url = await provider.authorization_url(attempt)
         except ProviderError as error:
-            raise await self.journey.failed(walk, provider, error) from error
+            raise await self.journey.failed(walk, provider, error, "../authorization") from error
         if not await self.journey.database.write(
             lambda tx: walks.leave(tx, self.journey.seal, walk.id, provider.name, attempt)
         ):

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gatehouse.auth import devices, metadata
-from gatehouse.auth.clients import DEVICE_CODE, Client
+from gatehouse.auth.clients import DEVICE_CODE
 from gatehouse.auth.grants.device import DeviceGrant
 from gatehouse.auth.grants.pilot import PilotGrant
 from gatehouse.auth.grants.refreshing import RefreshGrant
@@ -101,7 +101,8 @@ class Endpoints:
         """Our public keys; `kid`s are never used twice."""
         ring = self._server.context.mint.ring
         headers = {"ETag": ring.etag, "Cache-Control": "public, max-age=3600"}
-        if request.headers.get("if-none-match") == ring.etag:
+        known = request.headers.get("if-none-match", "")
+        if ring.etag in known or known.strip() == "*":  # RFC 9110 §13.1.2: a list, compared weakly
             return Response(status_code=304, headers=headers)
         return Response(ring.jwks, media_type="application/jwk-set+json", headers=headers)
 
@@ -141,7 +142,7 @@ class Endpoints:
 
     def _start_device(self, request: OAuthRequest) -> Answer:
         server, tx = self._server, request.tx
-        client: Client = server.authenticate_client(request, _DEVICE_AUTH, "device")
+        client = server.authenticate_client(request, _DEVICE_AUTH, "device")
         if not client.check_grant_type(DEVICE_CODE):
             raise UnauthorizedClientError("This client may not use the device flow.")
         asked = parse(request.form.get("scope", ""))

@@ -92,8 +92,10 @@ class Journey:
             )
         return row
 
-    async def failed(self, walk: Step, provider: Provider, error: ProviderError) -> Problem:
-        """Record why a provider's answer was not accepted; the walk may try again or elsewhere."""
+    async def failed(
+        self, walk: Step, provider: Provider, error: ProviderError, again: str = "authorization"
+    ) -> Problem:
+        """Record why a provider's answer was not accepted; the walk may go `again` to choose one."""
         await self.database.write(
             lambda tx: audit.record(
                 tx, "provider.refused", actor=provider.name, subject=walk.device_id, why=str(error)[:512]
@@ -102,9 +104,9 @@ class Journey:
         return Problem(
             502,
             "provider_error",
-            f"The answer of {provider.title} was not accepted: {error}.",
-            hint="Go back and try again, or choose another provider. If it stays, tell the operator.",
-            facts={"again": "authorization"},
+            f"{provider.title} could not vouch for you: {error}.",
+            hint="Try again, or choose another provider. If it stays so, tell the operator of this service.",
+            facts={"again": again},
         )
 
     async def deny(self, walk: Step, why: str, nothing: Sequence[str] = ()) -> Problem:

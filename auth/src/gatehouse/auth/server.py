@@ -9,9 +9,16 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 from urllib.parse import parse_qsl
 
-from authlib.oauth2.rfc6749 import AuthorizationServer, InvalidRequestError, OAuth2Error, OAuth2Request
+from authlib.oauth2.rfc6749 import (
+    AuthorizationServer,
+    InvalidClientError,
+    InvalidRequestError,
+    OAuth2Error,
+    OAuth2Request,
+)
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
 from gatehouse.auth.clients import Client, Clients
@@ -34,7 +41,14 @@ else:
 logging.getLogger("authlib").setLevel(logging.INFO)
 
 MAX_PARAMETERS = 32
-_SILENT = {"authorization_pending", "slow_down"}
+_SILENT = {"authorization_pending"}
+# for what authlib refuses without a word
+_DESCRIPTIONS = {
+    "invalid_request": "A required parameter is missing or malformed.",
+    "unauthorized_client": "This client may not use this grant.",
+    "unsupported_grant_type": "The grant_type is missing or unknown; the metadata lists those that work.",
+    "unsupported_token_type": "The token_type_hint must be access_token or refresh_token.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +86,16 @@ def read_form(body: bytes) -> dict[str, str] | str:
     for name, value in pairs:
         if name in form:
             return f"The parameter {name[:64]!r} comes more than once."
+        if not (name + value).isprintable():
+            return f"The parameter {name[:64]!r} has control characters."
         form[name] = value
     return form
+
+
+def sayable(text: str) -> str:
+    """A sentence as an error_description may hold it: ASCII without quotes and backslashes (RFC 6749 §5.2)."""
+    plain = normalize("NFKD", text.replace('"', "'").replace("\\", "/")).encode("ascii", "ignore").decode()
+    return " ".join(plain.split())
 
 
 class Request(_Request):  # type: ignore[misc]
@@ -144,6 +166,23 @@ class Server(_Server):  # type: ignore[misc]
         answer: Answer = self.create_endpoint_response(name, request)
         return self._noted(request, answer, f"{name}.refused")
 
+    def authenticate_client(self, request: Request, methods: list[str], endpoint: str = "token") -> Client:
+        """The client of a request. Raises invalid_client, also for a header that authlib cannot read."""
+        try:
+            client: Client = super().authenticate_client(request, methods, endpoint)
+        except UnicodeDecodeError as error:
+            raise InvalidClientError(
+                "The Authorization header is not that of a client.", status_code=401
+            ) from error
+        request.client = client
+        return client
+
+    def handle_error_response(self, request: Request, error: OAuth2Error) -> Answer:
+        """An error for the edge; each says why."""
+        error.description = error.get_error_description() or _DESCRIPTIONS.get(error.error, "")
+        answer: Answer = super().handle_error_response(request, error)
+        return answer
+
     def answer(self, request: Request, name: str, call: Callable[[], Answer]) -> Answer:
         """Answer by our own logic where authlib has none; OAuth errors become responses as everywhere."""
         try:
@@ -169,6 +208,6 @@ class Server(_Server):  # type: ignore[misc]
 
 def bad_request(reason: str) -> Answer:
     """A malformed request, before any grant is chosen."""
-    error: OAuth2Error = InvalidRequestError(reason)
+    error: OAuth2Error = InvalidRequestError(sayable(reason))
     status, body, headers = error()
     return Answer(status, body, dict(headers))

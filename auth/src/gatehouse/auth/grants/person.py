@@ -3,7 +3,7 @@
 from authlib.oauth2.rfc6749.errors import InvalidGrantError
 
 from gatehouse.auth.clients import Client
-from gatehouse.auth.server import Context
+from gatehouse.auth.server import Context, sayable
 from gatehouse.registry import directory
 from gatehouse.registry.database import Tx
 from gatehouse.tokenmanager.refresh import Turned
@@ -13,7 +13,7 @@ def entitled(tx: Tx, context: Context, user_id: str, group: str) -> None:
     """Raise invalid_grant when the person is suspended, or the group is gone or no longer theirs."""
     standing = directory.standing(tx, user_id, group)
     if standing.refusal:
-        raise InvalidGrantError(standing.refusal)
+        raise InvalidGrantError(sayable(standing.refusal))
     if group not in context.groups.by_name:
         raise InvalidGrantError(f"The group {group} no longer exists. Log in again with another group.")
 

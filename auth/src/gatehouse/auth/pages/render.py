@@ -138,7 +138,7 @@ Page = EnterCode | Confirm | ChooseProvider | ChooseGroup | Complete | Refused |
 
 
 class Pages:
-    """All pages in one language. `static` is the path under which `assets.routes` is served."""
+    """All pages in one language. `static` is the path under which `assets.serve` answers."""
 
     def __init__(self, *, static: str = "/auth/static", demo: bool = False, language: str = "en") -> None:
         environment = Environment(

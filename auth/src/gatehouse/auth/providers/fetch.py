@@ -1,5 +1,6 @@
 """The one way out: bounded, no redirects, JSON objects only."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import httpx
 
 TIMEOUT = httpx.Timeout(5.0)
+TOTAL = 8.0  # seconds for a whole answer: TIMEOUT starts again with each byte
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16
 
@@ -23,31 +25,40 @@ class Fetcher:
 
     async def get(self, url: str, *, bearer: str = "") -> dict[str, Any]:
         """A JSON object by GET, with a bearer token if given. Raises FetchError."""
-        headers = {"Accept": "application/json"}
-        if bearer:
-            headers["Authorization"] = f"Bearer {bearer}"
-        return await self._send(self._client.build_request("GET", url, headers=headers))
+        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        return await self._send(self._request("GET", url, headers))
 
     async def post(
         self, url: str, form: Mapping[str, str], auth: tuple[str, str] | None = None
     ) -> dict[str, Any]:
         """A JSON object by POST of a form, with client_secret_basic if `auth` is given. Raises FetchError."""
-        request = self._client.build_request(
-            "POST", url, data=dict(form), headers={"Accept": "application/json"}
-        )
+        request = self._request("POST", url, {}, dict(form))
         if auth is not None:
             request.headers["Authorization"] = httpx.BasicAuth(*auth)._auth_header
         return await self._send(request)
 
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], data: dict[str, str] | None = None
+    ) -> httpx.Request:
+        # nothing compressed: a few kilobytes could grow to gigabytes before they are counted
+        sent = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
+        try:
+            return self._client.build_request(method, url, headers=sent, data=data)
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise FetchError(f"{method} {url[:200]}: this is no address") from error
+
     async def _send(self, request: httpx.Request) -> dict[str, Any]:
         where = f"{request.method} {request.url.copy_with(query=None)}"
         try:
-            response = await self._client.send(request, stream=True, follow_redirects=False)
-            try:
-                raw = await _bounded(response, where)
-            finally:
-                await response.aclose()
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(TOTAL):
+                response = await self._client.send(request, stream=True, follow_redirects=False)
+                try:
+                    raw = await _bounded(response, where)
+                finally:
+                    await response.aclose()
+        except TimeoutError as error:
+            raise FetchError(f"{where}: no whole answer within {TOTAL:.0f} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise FetchError(f"{where}: {type(error).__name__}") from error
         if response.status_code != 200:
             raise FetchError(f"{where}: status {response.status_code}{_oauth_error(raw)}")
@@ -56,7 +67,9 @@ class Fetcher:
 
 async def _bounded(response: httpx.Response, where: str) -> bytes:
     raw = bytearray()
-    async for chunk in response.aiter_bytes():
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise FetchError(f"{where}: the answer is compressed, which was not asked for")
+    async for chunk in response.aiter_raw():
         raw += chunk
         if len(raw) > MAX_BYTES:
             raise FetchError(f"{where}: the answer is larger than {MAX_BYTES // 1024} KiB")

@@ -33,7 +33,7 @@ def key_id(token: str) -> str | None:
         raise BadIdToken("it is longer than 16 kB")
     try:
         header = jwt.get_unverified_header(token)
-    except jwt.InvalidTokenError as error:
+    except (jwt.InvalidTokenError, RecursionError) as error:
         raise BadIdToken("it is not a signed token") from error
     if "crit" in header:
         raise BadIdToken("it has critical header fields that nobody here knows")
@@ -70,7 +70,7 @@ def verify(token: str, key: PyJWK, expected: Expected, now: int) -> dict[str, An
         raise BadIdToken("its signature is wrong") from error
     except jwt.MissingRequiredClaimError as error:
         raise BadIdToken(f"the claim {error.claim} is missing") from error
-    except jwt.InvalidTokenError as error:
+    except (jwt.InvalidTokenError, RecursionError) as error:
         raise BadIdToken(f"it is malformed ({type(error).__name__})") from error
     _times(claims, now)
     _parties(claims, expected)
@@ -80,7 +80,8 @@ def verify(token: str, key: PyJWK, expected: Expected, now: int) -> dict[str, An
 
 def _times(claims: dict[str, Any], now: int) -> None:
     for name in ("exp", "iat", "nbf"):
-        if name in claims and (not isinstance(claims[name], int | float) or isinstance(claims[name], bool)):
+        value = claims.get(name, 0)  # JSON may also hold NaN, which is never in the past
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1 << 53:
             raise BadIdToken(f"its {name} is not a number")
     if claims["exp"] <= now - LEEWAY:
         raise BadIdToken("it has expired")
@@ -95,7 +96,7 @@ def _parties(claims: dict[str, Any], expected: Expected) -> None:
     if party is not None and party != expected.client_id:
         raise BadIdToken("it was issued to another party (azp)")
     nonce = claims.get("nonce")
-    if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), expected.nonce.encode()):
+    if not isinstance(nonce, str) or not _same(nonce, expected.nonce):
         raise BadIdToken("it does not belong to this login (nonce)")
     subject = claims["sub"]
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
@@ -107,6 +108,10 @@ def _access_token_hash(claims: dict[str, Any], access_token: str) -> None:
     if given is None:
         return  # optional in the code flow (§3.1.3.6); when present it must fit
     half = hashlib.sha256(access_token.encode()).digest()[:16]
-    wanted = base64.urlsafe_b64encode(half).rstrip(b"=")
-    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), wanted):
+    wanted = base64.urlsafe_b64encode(half).rstrip(b"=").decode()
+    if not isinstance(given, str) or not _same(given, wanted):
         raise BadIdToken("its access token hash (at_hash) is wrong")
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), wanted.encode())

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from gatehouse.auth.providers.fetch import TIMEOUT, Fetcher, FetchError
 from gatehouse.registry.clock import Clock
 from gatehouse.registry.configuration import secret_of
 from gatehouse.registry.settings import ProviderSettings
+
+_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 
 
 class ProviderError(Exception):
@@ -58,7 +61,7 @@ class Provider:
         try:
             metadata = await self._discovery.metadata()
         except FetchError as error:
-            raise ProviderError(f"{self.title} cannot be reached: {error}") from error
+            raise ProviderError(f"it cannot be reached ({error})") from error
         query = {
             "response_type": "code",
             "client_id": self.settings.client_id,
@@ -107,8 +110,8 @@ class Provider:
                 form["client_secret"] = self._secret
         tokens = await self._fetcher.post(endpoint, form, auth)
         for name in ("access_token", "id_token"):
-            if not isinstance(tokens.get(name), str):
-                raise ProviderError(f"the token answer has no {name}")
+            if not isinstance(tokens.get(name), str) or not _TOKEN.fullmatch(tokens[name]):
+                raise ProviderError(f"the token answer has no usable {name}")
         return tokens
 
     async def _id_token(self, tokens: dict[str, Any], attempt: Attempt) -> dict[str, Any]:

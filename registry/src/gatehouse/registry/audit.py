@@ -48,7 +48,7 @@ def record(tx: Tx, kind: str, *, actor: str, subject: str = "", **facts: Fact) -
     at = tx.clock.now()
     actor, subject = actor[:255], subject[:255]
     text = json.dumps(facts, separators=(",", ":"), sort_keys=True)
-    seq, digest = tx.chain.append(_bytes(at, kind, actor, subject, text))
+    seq, digest = tx.chain.append(lambda seq: _bytes(tx.chain.name, seq, at, kind, actor, subject, text))
     tx.run(
         _ADD,
         chain=tx.chain.name,
@@ -68,16 +68,19 @@ def recent(tx: Tx) -> list[Recorded]:
 
 
 def broken(tx: Tx, key: bytes) -> Iterator[Recorded]:
-    """Every event that does not follow from its predecessor: edited, reordered, or after a deleted one."""
+    """Every event that does not follow from its predecessor: edited, reordered, or after a deleted one.
+
+    What the rows alone cannot show is that the newest events of a chain, or a whole chain, were deleted.
+    """
     chain, seq, digest = "", 0, GENESIS
     for event in tx.all(_ALL):
         if event.chain != chain:
             chain, seq, digest = event.chain, 0, GENESIS
-        expected = link(key, digest, _bytes(event.at, event.kind, event.actor, event.subject, event.facts))
+        expected = link(key, digest, _bytes(*event[:-1]))
         if event.seq != seq + 1 or event.digest != expected:
             yield event
         seq, digest = event.seq, event.digest
 
 
-def _bytes(at: int, kind: str, actor: str, subject: str, facts: str) -> bytes:
-    return json.dumps([at, kind, actor, subject, facts], separators=(",", ":")).encode()
+def _bytes(chain: str, seq: int, at: int, kind: str, actor: str, subject: str, facts: str) -> bytes:
+    return json.dumps([chain, seq, at, kind, actor, subject, facts], separators=(",", ":")).encode()

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 
 GENESIS = "0" * 64
 
@@ -23,10 +24,10 @@ class Chain:
         self._seq = 0
         self._digest = GENESIS
 
-    def append(self, event: bytes) -> tuple[int, str]:
-        """Put an event on the chain; returns its number and digest (64 hex)."""
+    def append(self, event: Callable[[int], bytes]) -> tuple[int, str]:
+        """Put an event, made from its number, on the chain; returns the number and the digest (64 hex)."""
         self._seq += 1
-        self._digest = link(self._key, self._digest, event)
+        self._digest = link(self._key, self._digest, event(self._seq))
         return self._seq, self._digest
 
     def mark(self) -> Mark:

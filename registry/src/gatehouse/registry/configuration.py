@@ -5,13 +5,17 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
-from pydantic_settings import EnvSettingsSource
+from pydantic_settings import EnvSettingsSource, SettingsError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from gatehouse.registry.errors import ConfigurationError
 from gatehouse.registry.settings import Settings
+
+MAX_SECRET = 64 * 1024
+_PREFIX = "GATEHOUSE_"
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -62,14 +66,29 @@ def load(path: Path | None) -> Settings:
     Raises ConfigurationError naming each wrong setting, what is wrong, and where it was set.
     """
     values = read_file(path) if path else {}
+    _known_variables()
     try:
         return Settings(**values)
+    except SettingsError as error:
+        raise ConfigurationError(
+            f"A GATEHOUSE_* variable cannot be read: {error}. Lists and whole sections are given as JSON."
+        ) from None
     except ValidationError as error:
         lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
         where = f"{path} or a GATEHOUSE_* variable" if path else "a GATEHOUSE_* variable"
         raise ConfigurationError(
             "These settings cannot be used (see " + where + "):\n" + "\n".join(lines)
-        ) from error
+        ) from None  # pydantic's own error may show what was given
+
+
+def _known_variables() -> None:
+    """A misspelt section would be overlooked, unlike a misspelt setting in it."""
+    for name in os.environ:
+        section, nested, _ = name.upper().removeprefix(_PREFIX).partition("__")
+        if name.upper().startswith(_PREFIX) and nested and section.lower() not in Settings.model_fields:
+            raise ConfigurationError(
+                f"The variable {name} sets nothing: there is no section {section.lower()}."
+            )
 
 
 def explain(path: Path | None) -> Iterator[tuple[str, str, str]]:
@@ -79,12 +98,20 @@ def explain(path: Path | None) -> Iterator[tuple[str, str, str]]:
     from_file = read_file(path) if path else {}
     for name, value in _leaves("", settings):
         if _has(from_env, name):
-            origin = "environment GATEHOUSE_" + name.upper().replace(".", "__")
+            origin = "environment " + _variable(name)
         elif _has(from_file, name):
             origin = str(path)
         else:
             origin = "default"
         yield name, value, origin
+
+
+def _variable(dotted: str) -> str:
+    """The variable that sets a value: its own, or that of the list or section around it."""
+    given = {name.upper() for name in os.environ}
+    parts = dotted.upper().split(".")
+    names = [_PREFIX + "__".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    return next((name for name in names if name in given), names[0])
 
 
 def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -106,9 +133,13 @@ def _shown(name: str, value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _mask_url(url: str) -> str:
-    parts = urlsplit(url)
-    return url.replace(f":{parts.password}@", ":********@") if parts.password else url
+def _mask_url(text: str) -> str:
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        return "********"
+    hidden = {name: "hidden" for name in url.query if "pass" in name.lower() or "key" in name.lower()}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def _has(source: Any, dotted: str) -> bool:
@@ -132,6 +163,9 @@ def secret_of(value: SecretStr | None, file: Path | None, what: str) -> str:
         mode = os.stat(file).st_mode
         if mode & 0o077:
             raise ConfigurationError(f"{what}: {file} can be read by others. Run: chmod 600 {file}")
-        return file.read_text().strip()
+        with file.open("rb") as opened:
+            return opened.read(MAX_SECRET).decode().strip()
     except OSError as error:
         raise ConfigurationError(f"{what}: {file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{what}: {file} is not text.") from None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from gatehouse.registry import properties
 from gatehouse.registry.cfg import Section
 from gatehouse.registry.diracdata import (
+    DIRAC_DN,
     GroupData,
     HostData,
     Ignored,
@@ -126,7 +127,7 @@ def _idp_roles(options: Options) -> tuple[str, ...]:
 def _one_owner(users: Mapping[str, UserData], path: str) -> None:
     owners: dict[str, str] = {}
     for user in users.values():
-        for dn in user.dns:
+        for dn in (*user.dns, *(DIRAC_DN + one for one in user.ids)):
             if owners.setdefault(dn, user.name) != user.name:
                 raise RegistryError(f"{path}/{user.name}/DN", f"'{dn}' belongs to {owners[dn]} already")
 

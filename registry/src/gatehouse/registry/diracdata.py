@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+# DIRAC writes a person who has no certificate as this DN followed by the provider's subject
+DIRAC_DN = "/O=DIRAC/CN="
+
 
 class RegistryError(ValueError):
     """A value that cannot be meant: its `path` in the configuration, and what is wrong with it."""

@@ -5,16 +5,15 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, select, update
 
 from gatehouse.registry import audit
 from gatehouse.registry.database import Statement, Tx, insertion, sql, table
+from gatehouse.registry.diracdata import DIRAC_DN
 from gatehouse.registry.models import Group, Identity, Membership, User
 
-# DIRAC writes a person who has no certificate as this DN followed by the provider's subject
-DIRAC_DN = "/O=DIRAC/CN="
 DN_ISSUER = "dn"  # the "issuer" of identities that a Registry file gives as distinguished names
 REGISTRY = "registry"  # the source of memberships that a Registry file lists
 
@@ -27,6 +26,13 @@ class Person(NamedTuple):
     id: str
     username: str
     status: str
+
+
+class _Known(NamedTuple):
+    id: str
+    username: str
+    status: str
+    options: str
 
 
 class Belonging(NamedTuple):
@@ -74,9 +80,20 @@ _BY_IDENTITY = sql(
     .where(_I.c.issuer == bindparam("iss"), _I.c.subject == bindparam("sub")),
     Person,
 )
-_BY_ID = sql(select(*_PERSON).where(_U.c.id == bindparam("person")), Person)
-_BY_NAME = sql(select(*_PERSON).where(_U.c.username == bindparam("who")), Person)
+_BY_ID = sql(select(*_PERSON, _U.c.options).where(_U.c.id == bindparam("person")), _Known)
+_BY_NAME = sql(select(*_PERSON, _U.c.options).where(_U.c.username == bindparam("who")), _Known)
 _ADD_USER = insertion(User)
+_RENAME: Statement[tuple[()]] = sql(
+    update(_U).where(_U.c.id == bindparam("person")).values(username=bindparam("given"))
+)
+_SET_OPTIONS: Statement[tuple[()]] = sql(
+    update(_U).where(_U.c.id == bindparam("person")).values(options=bindparam("all_options"))
+)
+_RELINK: Statement[tuple[()]] = sql(
+    update(_I)
+    .where(_I.c.issuer == bindparam("iss"), _I.c.subject == bindparam("sub"))
+    .values(user_id=bindparam("person"))
+)
 _ADD_IDENTITY = insertion(Identity)
 _SEEN: Statement[tuple[()]] = sql(
     update(_I)
@@ -116,8 +133,11 @@ def standing(tx: Tx, user_id: str, group: str) -> Standing:
         return Standing(
             f"The account {person.username} is {person.status}. Ask the operator of this service."
         )
-    if tx.one(_IS_MEMBER, person=user_id, wanted=group) is None:
+    member = tx.one(_IS_MEMBER, person=user_id, wanted=group)
+    if member is None:
         return Standing(f"{person.username} is no longer a member of {group}.")
+    if member.vo in _suspended(person):
+        return Standing(f"{person.username} is suspended in {member.vo}. Ask its manager.")
     return Standing()
 
 
@@ -128,7 +148,8 @@ def find(tx: Tx, issuer: str, subject: str) -> Person | None:
 
 def by_name(tx: Tx, username: str) -> Person | None:
     """The person of that user name."""
-    return tx.one(_BY_NAME, who=username)
+    found = tx.one(_BY_NAME, who=username)
+    return None if found is None else Person(*found[:3])
 
 
 def enrol(tx: Tx, seen: Seen, trusted: Sequence[str]) -> Enrolled:
@@ -137,9 +158,11 @@ def enrol(tx: Tx, seen: Seen, trusted: Sequence[str]) -> Enrolled:
     `trusted` names the groups whose VO accepts this provider: only for those does a listing in the Registry
     count, and only then may a subject be taken for the `/O=DIRAC/CN=<subject>` of a Registry user.
     """
-    person = find(tx, seen.issuer, seen.subject)
+    person, listed = find(tx, seen.issuer, seen.subject), _listed(tx, seen, trusted)
+    if person is not None and listed is not None and not _in_registry(tx, person):
+        person = _relink(tx, seen, person, listed)
     if person is None:
-        person = _listed(tx, seen, trusted) or _new(tx, seen)
+        person = listed or _new(tx, seen)
         tx.run(
             _ADD_IDENTITY,
             issuer=seen.issuer,
@@ -160,10 +183,13 @@ def enrol(tx: Tx, seen: Seen, trusted: Sequence[str]) -> Enrolled:
         tx.run(_SEEN, iss=seen.issuer, sub=seen.subject, current=tx.clock.now(), said=seen.claims)
     tx.run(_DESCRIBE, person=person.id, full=seen.name[:255], mail=seen.email[:255])
     replace_memberships(tx, person.id, seen.issuer, seen.groups)
+    known = tx.one(_BY_ID, person=person.id)
+    suspended = _suspended(known) if known else ()
     groups = [
         found
         for found in tx.all(_GROUPS_OF, person=person.id)
-        if found.source == seen.issuer or (found.source == REGISTRY and found.group in trusted)
+        if (found.source == seen.issuer or (found.source == REGISTRY and found.group in trusted))
+        and found.vo not in suspended
     ]
     return Enrolled(person, tuple({found.group: found for found in groups}.values()))
 
@@ -179,6 +205,25 @@ def replace_memberships(tx: Tx, user_id: str, source: str, groups: Sequence[tupl
             for group, why in dict(groups).items()
         ],
     )
+
+
+def register(tx: Tx, username: str, email: str, suspended: Sequence[str]) -> Person:
+    """The person whom the Registry calls so, made if need be; `suspended` names the VOs they may not act in.
+
+    A name in the Registry belongs to the Registry: whoever came by it through a provider's word gets another,
+    or they would receive what the Registry gives to somebody else.
+    """
+    options = json.dumps({"registry": True, "suspended": list(suspended)})
+    holder = tx.one(_BY_NAME, who=username)
+    if holder is not None and _options(holder).get("registry"):
+        if holder.options != options:
+            tx.run(_SET_OPTIONS, person=holder.id, all_options=options)
+        return Person(*holder[:3])
+    if holder is not None:
+        other = _free_name(tx, username)
+        tx.run(_RENAME, person=holder.id, given=other)
+        audit.record(tx, "person.renamed", actor="gatehouse", subject=holder.id, was=username, now=other)
+    return add_person(tx, username, email=email, options=json.loads(options))
 
 
 def add_person(tx: Tx, username: str, name: str = "", email: str = "", options: object = None) -> Person:
@@ -206,11 +251,38 @@ def _listed(tx: Tx, seen: Seen, trusted: Sequence[str]) -> Person | None:
     return person if any(group in trusted for group in listed) else None
 
 
+def _relink(tx: Tx, seen: Seen, was: Person, listed: Person) -> Person:
+    """Somebody who logged in before the Registry listed them becomes the person it lists."""
+    replace_memberships(tx, was.id, seen.issuer, ())
+    tx.run(_RELINK, iss=seen.issuer, sub=seen.subject, person=listed.id)
+    audit.record(tx, "person.linked", actor=listed.username, subject=listed.id, was=was.id)
+    return listed
+
+
+def _in_registry(tx: Tx, person: Person) -> bool:
+    known = tx.one(_BY_ID, person=person.id)
+    return known is not None and bool(_options(known).get("registry"))
+
+
+def _options(known: _Known) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(known.options)
+    return found
+
+
+def _suspended(known: _Known) -> Sequence[str]:
+    return () if known.options == "{}" else _options(known).get("suspended", ())
+
+
 def _new(tx: Tx, seen: Seen) -> Person:
     """A new person, under the provider's name for them or, where that is taken, one made unique."""
     wanted = _NOT_NAME.sub("_", seen.username.lower()).strip("_.-")[:64] or "user"
+    return add_person(tx, _free_name(tx, wanted), seen.name, seen.email)
+
+
+def _free_name(tx: Tx, wanted: str) -> str:
     username, number = wanted, 1
     while by_name(tx, username) is not None:
         number += 1
-        username = f"{wanted}_{number}" if number < 100 else f"{wanted}_{uuid.uuid4().hex[:12]}"
-    return add_person(tx, username, seen.name, seen.email)
+        tail = str(number) if number < 100 else uuid.uuid4().hex[:12]
+        username = f"{wanted[:64]}_{tail}"
+    return username

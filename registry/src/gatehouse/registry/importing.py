@@ -11,11 +11,13 @@ from sqlalchemy import Table, bindparam, delete, select, update
 
 from gatehouse.registry import audit, cfg, dirac, directory
 from gatehouse.registry.database import Statement, Tx, insertion, sql, table
-from gatehouse.registry.diracdata import Ignored, RegistryData, RegistryError
+from gatehouse.registry.diracdata import DIRAC_DN, Ignored, RegistryData, RegistryError
 from gatehouse.registry.errors import ConfigurationError
-from gatehouse.registry.models import Group, Identity, Vo
+from gatehouse.registry.models import Group, Identity, Membership, Vo
 
 MAX_FILE = 16 * 1024 * 1024
+MAX_NAME = 128
+MAX_DN = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,12 @@ _SET_GROUP: Statement[tuple[()]] = sql(
     .values(vo=bindparam("of_vo"), properties=bindparam("all_properties"), options=bindparam("all_options"))
 )
 _ADD_IDENTITY = insertion(Identity)
+_FORGET_LISTINGS: Statement[tuple[()]] = sql(
+    delete(table(Membership)).where(table(Membership).c.source == directory.REGISTRY)
+)
+_FORGET_NAMES: Statement[tuple[()]] = sql(
+    delete(table(Identity)).where(table(Identity).c.issuer == directory.DN_ISSUER)
+)
 
 
 def read_file(path: Path) -> RegistryData:
@@ -74,7 +82,11 @@ def read_text(text: str) -> RegistryData:
 
 
 def apply(tx: Tx, data: RegistryData, actor: str) -> Imported:
-    """Make the database say what the Registry says: VOs and groups exactly, people and their listings added."""
+    """Make the database say what the Registry says of VOs, groups, who is listed in them, and who has which DN.
+
+    People stay when the Registry no longer names them, without what it gave them. Raises ConfigurationError.
+    """
+    _check_names(data)
     _replace(tx, Vo, {vo.name: {"options": _packed(vo)} for vo in data.vos.values()})
     _replace(
         tx,
@@ -88,8 +100,8 @@ def apply(tx: Tx, data: RegistryData, actor: str) -> Imported:
             for group in data.groups.values()
         },
     )
-    _people(tx, data)
-    done = Imported(len(data.vos), len(data.groups), len(data.users), data.ignored)
+    too_long = _people(tx, data)
+    done = Imported(len(data.vos), len(data.groups), len(data.users), (*data.ignored, *too_long))
     audit.record(tx, "registry.imported", actor=actor, vos=done.vos, groups=done.groups, users=done.users)
     return done
 
@@ -113,26 +125,41 @@ def _replace(tx: Tx, model: _Named, wanted: Mapping[str, dict[str, Any]]) -> Non
             )
 
 
-def _people(tx: Tx, data: RegistryData) -> None:
+def _check_names(data: RegistryData) -> None:
+    for section, names in (("VO", data.vos), ("Groups", data.groups), ("Users", data.users)):
+        for name in names:
+            if len(name) > MAX_NAME:
+                raise ConfigurationError(
+                    f"Registry/{section}/{name[:40]}…: a name may have {MAX_NAME} characters at most."
+                )
+
+
+def _people(tx: Tx, data: RegistryData) -> list[Ignored]:
     listed: dict[str, list[tuple[str, str]]] = {name: [] for name in data.users}
     for group in data.groups.values():
         for name in group.users:
-            if name in listed:
+            # DIRAC's `Suspended` names VOs: there the person is nobody
+            if name in listed and group.vo not in data.users[name].suspended:
                 listed[name].append((group.name, f"listed in the Registry under {group.name}/Users"))
+    tx.run(_FORGET_LISTINGS)
+    tx.run(_FORGET_NAMES)
+    ignored: list[Ignored] = []
     for user in data.users.values():
-        person = directory.by_name(tx, user.name) or directory.add_person(tx, user.name, email=user.email)
-        names = [*user.dns, *(directory.DIRAC_DN + one for one in user.ids)]
-        for dn in names:
-            if directory.find(tx, directory.DN_ISSUER, dn) is None:
-                tx.run(
-                    _ADD_IDENTITY,
-                    issuer=directory.DN_ISSUER,
-                    subject=dn[:255],
-                    user_id=person.id,
-                    seen_at=tx.clock.now(),
-                    claims="[]",
-                )
+        person = directory.register(tx, user.name, user.email, user.suspended)
+        names = dict.fromkeys([*user.dns, *(DIRAC_DN + one for one in user.ids)])
+        kept = [dn for dn in names if len(dn) <= MAX_DN]
+        ignored += [
+            Ignored(f"/Registry/Users/{user.name}/DN", f"'{dn[:40]}…' is longer than {MAX_DN} characters.")
+            for dn in names
+            if dn not in kept
+        ]
+        tx.many(_ADD_IDENTITY, [_identity(dn, person.id, tx.clock.now()) for dn in kept])
         directory.replace_memberships(tx, person.id, directory.REGISTRY, listed[user.name])
+    return ignored
+
+
+def _identity(dn: str, user_id: str, now: int) -> dict[str, Any]:
+    return {"issuer": directory.DN_ISSUER, "subject": dn, "user_id": user_id, "seen_at": now, "claims": "[]"}
 
 
 def _packed(value: Any) -> str:

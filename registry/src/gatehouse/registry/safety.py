@@ -3,6 +3,8 @@
 from gatehouse.registry.errors import ConfigurationError
 from gatehouse.registry.settings import LOOPBACK, Settings
 
+_EVERYBODY = {"*", "0.0.0.0", "::"}  # noqa: S104 - refused, not bound
+
 
 def unsafe(settings: Settings) -> list[str]:
     """Why these settings must not be used in production; empty when they may."""
@@ -29,7 +31,7 @@ def unsafe(settings: Settings) -> list[str]:
         for p in settings.providers
         if not p.issuer.startswith("https://")
     )
-    if "0.0.0.0" in server.trusted_proxies or "*" in server.trusted_proxies:  # noqa: S104 - refused, not bound
+    if any(one in _EVERYBODY or one.endswith("/0") for one in server.trusted_proxies):
         found.append("server.trusted_proxies trusts everybody, so any client could claim any address.")
     return found
 
@@ -54,6 +56,7 @@ def check(settings: Settings) -> None:
         )
     for seen, names in (
         ("provider", [p.name for p in settings.providers]),
+        ("provider of the issuer", [p.issuer for p in settings.providers]),
         ("client", [c.client_id for c in settings.clients]),
         ("element", [e.name for e in settings.elements]),
     ):

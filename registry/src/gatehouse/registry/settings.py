@@ -15,7 +15,7 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ServerSettings(_Part):
@@ -124,7 +124,11 @@ class Settings(BaseSettings):
     """All settings. `production` refuses what is only good for a trial."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GATEHOUSE_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix="GATEHOUSE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     mode: Literal["production", "development"] = "production"

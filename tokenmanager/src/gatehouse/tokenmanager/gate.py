@@ -57,9 +57,9 @@ def members(*any_of: str, why: str = "") -> Rule:
     return Rule(why, frozenset({"person"}), any_of)
 
 
-def pilots(*any_of: str, why: str = "") -> Rule:
+def pilots(why: str = "") -> Rule:
     """Pilots, with their own token."""
-    return Rule(why, frozenset({"pilot"}), any_of)
+    return Rule(why, frozenset({"pilot"}))
 
 
 def jobs(why: str = "") -> Rule:
@@ -189,7 +189,7 @@ def _pass(endpoint: object, scope: Scope, receive: Receive) -> Receive:
         gate: Gate = scope["app"].state.gate
         scope["gatehouse.principal"] = gate.admit(headers, rule)
     length = headers.get("content-length")
-    if length is not None and (not length.isdigit() or int(length) > rule.max_body):
+    if length is not None and (not length.isdecimal() or len(length) > 18 or int(length) > rule.max_body):
         raise _too_large(rule.max_body)
     return _bounded(receive, rule.max_body)
 
@@ -224,6 +224,8 @@ def check(routes: Iterable[BaseRoute]) -> None:
     """Refuse to start when a route declares no rule, or would not be guarded. Raises ConfigurationError."""
     for found in routes:
         if isinstance(found, Mount):
+            if not found.routes:
+                raise ConfigurationError(f"{found!r} holds no routes, so nothing in it is behind the gate.")
             check(found.routes)
             continue
         if not isinstance(found, GatedRoute | GatedAPIRoute):

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jwt
 
@@ -16,7 +16,7 @@ CLIENT_SCOPE_LIMIT = 1024
 class Minted:
     """A token and what its issuer wants to remember of it."""
 
-    token: str
+    token: str = field(repr=False)
     token_id: str
     expires_at: int
     lifetime: int

@@ -17,8 +17,9 @@ from sqlalchemy import bindparam, select
 
 from gatehouse.registry import audit
 from gatehouse.registry.database import Database, Tx, insertion, sql, table
+from gatehouse.registry.errors import ConfigurationError
 from gatehouse.tokenmanager.models import SigningKey
-from gatehouse.tokenmanager.seal import Seal
+from gatehouse.tokenmanager.seal import Seal, SealError
 
 Algorithm = Literal["RS256", "ES256"]
 ALGORITHMS: tuple[Algorithm, ...] = ("RS256", "ES256")
@@ -119,10 +120,19 @@ def _make(database: Database, seal: Seal, alg: Algorithm, slot: str) -> None:
 
 
 def _open(row: _Row, seal: Seal) -> Key:
-    private = serialization.load_der_private_key(seal.open(bytes(row.sealed_private), _bound(row.kid)), None)
+    try:
+        raw = seal.open(bytes(row.sealed_private), _bound(row.kid))
+    except SealError as error:
+        raise ConfigurationError(
+            f"The signing key {row.kid} in the database was sealed with another master key. "
+            "Give the master key that this database was first started with (secrets.master_key_file)."
+        ) from error
+    private = serialization.load_der_private_key(raw, None)
     if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise TypeError(f"key {row.kid} is neither RSA nor EC")
-    return Key(row.kid, row.alg, row.state, private, private.public_key(), json.loads(row.public_jwk))
+    # the public half is made from the private one: what a row says could be anybody's
+    public = private.public_key()
+    return Key(row.kid, row.alg, row.state, private, public, public_jwk(row.alg, public))
 
 
 def _bound(kid: str) -> str:

@@ -9,7 +9,7 @@ answer we derive the same successor, and neither it nor anything that gives it i
 import base64
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, update
@@ -46,7 +46,7 @@ class Turned:
     """The outcome of a use: the family and the token that replaces the presented one."""
 
     family: Family
-    token: str
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

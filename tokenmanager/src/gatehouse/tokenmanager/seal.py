@@ -4,7 +4,6 @@ The master key is never in the database, so a stolen database yields no usable c
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -78,8 +77,8 @@ def from_text(text: str) -> Seal:
     """The seal of a master key in base64."""
     try:
         return Seal(base64.b64decode(text, validate=True))
-    except binascii.Error as error:
-        raise ConfigurationError("The master key is not base64.") from error
+    except ValueError:
+        raise ConfigurationError("The master key is not base64.") from None
 
 
 def new_key(path: Path) -> None:

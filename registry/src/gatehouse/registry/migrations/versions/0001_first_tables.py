@@ -120,7 +120,9 @@ def upgrade() -> None:
 
     op.create_table(
         "job",
-        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
         sa.Column("owner_id", sa.String(length=36), nullable=False),
         sa.Column("owner", sa.String(length=128), nullable=False),
         sa.Column("owner_group", sa.String(length=128), nullable=False),
@@ -253,6 +255,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("pilot", schema=None) as batch_op:
         batch_op.create_index("ix_pilot_element", ["element", "status"], unique=False)
+        batch_op.create_index("ix_pilot_status", ["status"], unique=False)
 
     op.create_table(
         "pilot_secret",
@@ -403,6 +406,7 @@ def downgrade() -> None:
     op.drop_table("revocation")
     op.drop_table("pilot_secret")
     with op.batch_alter_table("pilot", schema=None) as batch_op:
+        batch_op.drop_index("ix_pilot_status")
         batch_op.drop_index("ix_pilot_element")
 
     op.drop_table("pilot")

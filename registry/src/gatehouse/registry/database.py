@@ -17,14 +17,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from sqlalchemy import Table, create_engine, event, insert
-from sqlalchemy.engine import Dialect, Engine, make_url
+from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.sql import ClauseElement
 from sqlmodel import SQLModel
 
 from gatehouse.registry.chain import Chain
 from gatehouse.registry.clock import Clock
-from gatehouse.registry.errors import Problem
+from gatehouse.registry.errors import ConfigurationError, Problem
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -136,9 +137,9 @@ class Database:
     """The database behind a URL. Make one per process; `close` it at the end."""
 
     def __init__(self, url: str, clock: Clock, audit_key: bytes, *, connections: int = 8) -> None:
-        self.url = make_url(url)
-        self.clock = clock
         self.engine = _engine(url)
+        self.url = self.engine.url
+        self.clock = clock
         self.embedded = self.engine.dialect.name == "sqlite"
         self.integrity_error: type[Exception] = cast(Any, self.engine.dialect.dbapi).IntegrityError
         self._audit_key = audit_key
@@ -388,7 +389,13 @@ def _connect(engine: Engine) -> DBAPIConnection:
 
 
 def _engine(url: str) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True)
+    try:
+        engine = create_engine(url, pool_pre_ping=True)
+    except (ArgumentError, ImportError) as error:
+        raise ConfigurationError(
+            "database_url names no database that can be used. Write sqlite:///FILE, postgresql+psycopg://… or "
+            f"mysql+pymysql://…, and install that driver: {type(error).__name__}."
+        ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     elif engine.dialect.name in ("mysql", "mariadb"):

@@ -110,7 +110,7 @@ class Factory:
         return True
 
     async def _leads(self) -> bool:
-        seconds = max(30, round(3 * self._settings.factory.interval))
+        seconds = max(10, round(3 * self._settings.factory.interval))
         try:
             return await self._database.write(lambda tx: take_lease(tx, LEASE, self._holder, seconds))
         except self._database.integrity_error:

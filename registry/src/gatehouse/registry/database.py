@@ -33,7 +33,8 @@ Work = Callable[["Tx"], T]
 
 MAX_BATCH = 64
 MAX_WAITING = 10_000
-_RETRIES = 4
+_RETRIES = 4  # after a lost connection
+_CLASHES = 10  # after a deadlock or a double insert: one of those who clash gets through each time
 _DEADLOCK_STATES = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock
 _DEADLOCK_NUMBERS = {1213, 1205}  # MariaDB: deadlock, lock wait timeout
 
@@ -275,21 +276,22 @@ class Database:
     def _pooled(self, work: Work[T]) -> T:
         """Run work in a transaction of this pool thread; again after a deadlock or a lost connection."""
         driver: Any = self.engine.dialect.dbapi
-        for attempt in range(1, _RETRIES + 1):
+        for attempt in range(1, _CLASHES + 1):
             try:
                 return self._transact(work)
             except driver.OperationalError as error:
-                if not _is_deadlock(error):
+                lost = not _is_deadlock(error)
+                if lost:
                     self._drop()
-                if attempt == _RETRIES:
+                if attempt >= (_RETRIES if lost else _CLASHES):
                     raise _unavailable(error) from error
             except driver.IntegrityError:
                 # two of us inserted the same at once: the second run of the work finds the first one's row
-                if attempt == _RETRIES:
+                if attempt == _CLASHES:
                     raise
             except driver.InterfaceError as error:
                 self._drop()
-                if attempt == _RETRIES:
+                if attempt >= _RETRIES:
                     raise _unavailable(error) from error
         raise AssertionError("unreachable")
 

@@ -149,6 +149,7 @@ def test_alice_logs_in_by_iam_and_chooses_a_group(service: Service, person: Pers
     assert person.sees("Choose a group")
     assert person.sees("Welcome, alice.")
     assert person.sees("Why you have it: WLCG IAM (demo): wlcg.groups says /training.egi.eu/pilot")
+    assert person.page.get_by_role("radio", name=re.compile("training_user")).is_checked()  # gives less
     person.page.get_by_role("radio", name=re.compile("training_pilot")).check()
     person.press("Continue with this group")
     assert person.sees("Authorization complete")
@@ -217,6 +218,7 @@ def test_a_wrong_code_is_told_and_may_be_mended(service: Service, person: Person
     person.page.get_by_label("Code").fill(typed)
     person.press("Continue")
     assert "unknown, used or expired" in person.page.get_by_role("alert").inner_text()
+    assert person.page.get_by_label("Code").input_value() == typed
     person.page.get_by_label("Code").fill(started["user_code"])
     person.press("Continue")
     assert person.sees(started["user_code"])

@@ -185,7 +185,7 @@ def test_without_a_group_the_browser_asks_which(service: Service, scope: str) ->
         browser.confirm(started)
         page = browser.log_in("iam-demo", "alice")
         assert page.status_code == 200
-        assert re.findall(r'name="group" value="([^"]+)"', page.text) == ["training_pilot", "training_user"]
+        assert re.findall(r'name="group" value="([^"]+)"', page.text) == ["training_user", "training_pilot"]
         assert error(poll(service, started), 400, "authorization_pending")
         done = browser.submit(page, group="training_pilot")
         assert "Authorization complete" in done.text
@@ -294,6 +294,7 @@ def test_rfc6749_3_2_missing_and_doubled_parameters_are_refused(service: Service
         b"client_id=DIRAC_CLI&scope=%ff",
         b"client_id=DIRAC_CLI&scope=\xff",
         b"client_id=DIRAC_CLI%00&scope=",
+        b"client_id=DIRAC_CLI&%C3%A9%22=1&%C3%A9%22=2",
         b"&".join(b"p%d=1" % number for number in range(100)),
     ],
 )
@@ -348,6 +349,17 @@ def test_rfc8628_3_5_not_me_ends_the_login_with_the_reason(service: Service) -> 
     assert (denied.actor, denied.facts["why"]) == ("browser", "not me")
     with Walker(service) as browser:
         assert browser.open(started).status_code == 404
+
+
+def test_rfc6749_5_2_a_reason_in_any_language_becomes_a_sentence_of_ascii(service: Service) -> None:
+    started = begin(service)
+    change(
+        service,
+        "UPDATE device_request SET status = 'denied', reason = ? WHERE id = ?",
+        'The "Jülich" \\ 东京 provider says no.',
+        look(service, "SELECT id FROM device_request ORDER BY rowid DESC LIMIT 1")[0][0],
+    )
+    assert error(poll(service, started), 400, "access_denied") == "The 'Julich' / provider says no."
 
 
 def test_rfc8628_3_5_an_expired_code_says_so(service: Service) -> None:

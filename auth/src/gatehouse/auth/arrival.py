@@ -109,7 +109,10 @@ class Arrival:
         return self.journey.pages.choose_group(
             ChooseGroup(
                 enrolled.person.username,
-                [self._describe(found) for found in own.values()],
+                # what gives least comes first, and is chosen beforehand
+                sorted(
+                    (self._describe(found) for found in own.values()), key=lambda one: len(one.properties)
+                ),
                 walks.csrf(self.journey.seal, walk.id),
                 action="device/group",
             )

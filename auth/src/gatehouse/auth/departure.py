@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -68,10 +69,10 @@ class Departure:
     @page
     async def code(self, request: Request) -> Response:
         """A typed code: on to its link, as if it had been opened."""
-        form = read_form(await request.body())
-        return RedirectResponse(
-            f"../device?user_code={devices.normalised(form.get('user_code', '')) or 'x'}", 303
-        )
+        typed = read_form(await request.body()).get("user_code", "")
+        # what cannot be a code goes along as it is, to be mended
+        code = devices.normalised(typed) or typed.strip()[:16] or "-"
+        return RedirectResponse(f"../device?user_code={quote(code)}", 303)
 
     def _confirmation(self, row: Device, code: str, walk: str, address: str) -> Confirm:
         asked = parse(row.scope)

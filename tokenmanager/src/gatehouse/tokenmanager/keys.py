@@ -67,7 +67,9 @@ class KeyRing:
     def __init__(self, keys: Sequence[Key]) -> None:
         self._by_kid = {key.kid: key for key in keys}
         self._active = {key.alg: key for key in reversed(keys) if key.state == "active"}
-        self.jwks = json.dumps({"keys": [key.jwk for key in keys]}, separators=(",", ":")).encode()
+        # python-jose goes through the keys in order and gives up at one of a type it did not expect
+        published = sorted(keys, key=lambda key: key.alg != "RS256")
+        self.jwks = json.dumps({"keys": [key.jwk for key in published]}, separators=(",", ":")).encode()
         self.etag = '"' + hashlib.sha256(self.jwks).hexdigest()[:32] + '"'
 
     def active(self, alg: Algorithm) -> Key:

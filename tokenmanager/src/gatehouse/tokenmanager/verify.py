@@ -64,7 +64,7 @@ class Verifier:
     def _examine(self, token: str, audience: str) -> Principal | Refused:
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.InvalidTokenError as error:
+        except (jwt.InvalidTokenError, ValueError) as error:
             return Refused("This is not a token of this service.", str(error))
         key = self._ring.find(header.get("kid"))
         if key is None or header.get("alg") != key.alg or header.get("typ") != "at+jwt" or "crit" in header:

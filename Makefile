@@ -25,7 +25,7 @@ demo: venv ## service, demo identity provider, a login and a job, on loopback (O
 
 .PHONY: test
 test: venv ## the test suite, two processes (ARGS="-k login" selects)
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: bench
 bench: venv ## cost of the hot requests, as a ratio to a bare hello (JSON=1, ROWS=hello,userinfo)

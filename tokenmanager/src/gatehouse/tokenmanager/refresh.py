@@ -200,7 +200,11 @@ def find(tx: Tx, seal: Seal, token: str) -> Family | None:
 def _token(seal: Seal, family: str, generation: int, secret: bytes) -> str:
     body = bytes.fromhex(family) + generation.to_bytes(4, "big") + secret
     tag = seal.mac("refresh/tag", body)[:16]
-    return _PREFIX + base64.urlsafe_b64encode(body + tag).rstrip(b"=").decode()
+    return _spelled(body + tag)
+
+
+def _spelled(raw: bytes) -> str:
+    return _PREFIX + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _parse(seal: Seal, token: str) -> _Parts | None:
@@ -212,6 +216,8 @@ def _parse(seal: Seal, token: str) -> _Parts | None:
     except ValueError:
         return None
     body, tag = raw[:-16], raw[-16:]
+    if _spelled(raw) != token:  # base64 has several spellings of a last letter, and a token has one
+        return None
     if len(raw) != _LENGTH or not hmac.compare_digest(seal.mac("refresh/tag", body)[:16], tag):
         return None
     return _Parts(body[:16].hex(), int.from_bytes(body[16:20], "big"), body)

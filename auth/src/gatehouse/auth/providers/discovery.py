@@ -37,7 +37,7 @@ class Discovery:
         self._clock = clock
         self._metadata: Metadata | None = None
         self._keys: dict[str, PyJWK] = {}
-        self._metadata_at = self._keys_at = self._failed_at = float("-inf")
+        self._metadata_at = self._keys_at = self._failed_at = self._keys_asked_at = float("-inf")
         self._failure = ""
 
     async def metadata(self) -> Metadata:
@@ -61,7 +61,9 @@ class Discovery:
     async def key(self, kid: str | None) -> PyJWK | None:
         """The signing key of that id; one refetch per cool-down when it is unknown. Raises FetchError."""
         now = self._clock.monotonic()
-        if now - self._keys_at >= _FRESH or (self._pick(kid) is None and now - self._keys_at >= _COOL_DOWN):
+        wanted = now - self._keys_at >= _FRESH or self._pick(kid) is None
+        if wanted and now - self._keys_asked_at >= _COOL_DOWN:
+            self._keys_asked_at = now
             await self._load_keys(now)
         return self._pick(kid)
 

@@ -1,6 +1,8 @@
 """`gatehouse demo`: the whole road on this machine, as a newcomer would walk it."""
 
 import base64
+import contextlib
+import ctypes
 import os
 import secrets
 import signal
@@ -9,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
 
@@ -55,7 +56,7 @@ def demo(once: bool, port: int) -> int:
     return 0
 
 
-@contextmanager
+@contextlib.contextmanager
 def _service(folder: Path, port: int, say: Console) -> Iterator[str]:
     port = port or _free_port()
     base = f"http://127.0.0.1:{port}"
@@ -68,6 +69,7 @@ def _service(folder: Path, port: int, say: Console) -> Iterator[str]:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - no other thread runs yet
         )
     try:
         _wait_until_ready(server, base, log_file)
@@ -79,6 +81,12 @@ def _service(folder: Path, port: int, say: Console) -> Iterator[str]:
             server.wait(10)
         except subprocess.TimeoutExpired:
             server.kill()
+
+
+def _end_with_parent() -> None:
+    """In the child: be told to stop when the demo dies, however it dies (prctl PR_SET_PDEATHSIG, Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _configuration(folder: Path, base: str, port: int) -> Path:

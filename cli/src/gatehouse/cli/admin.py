@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gatehouse.cli.errors import CommandError
 from gatehouse.cli.logs import configure
 from gatehouse.cli.server import Service, build, open_database, run
 from gatehouse.registry import configuration, safety, schema
@@ -48,8 +49,15 @@ def upgrade_database(config: Path | None) -> None:
 
 
 def new_key(path: Path) -> None:
-    """Make a master key file."""
-    seal.new_key(path)
+    """Make a master key file; never in the place of an old one, which would make its database worthless."""
+    try:
+        seal.new_key(path)
+    except FileExistsError:
+        raise CommandError(
+            f"{path} exists already, and a master key is never written over",
+            why="what it protects could not be read any more",
+            next_step="next: name another file, or use the one that is there",
+        ) from None
     Console().print(
         f"A new master key is in {path} (mode 0600). Keep a copy where the database backup is not."
     )

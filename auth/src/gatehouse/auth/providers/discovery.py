@@ -62,7 +62,7 @@ class Discovery:
         """The signing key of that id; one refetch per cool-down when it is unknown. Raises FetchError."""
         now = self._clock.monotonic()
         wanted = now - self._keys_at >= _FRESH or self._pick(kid) is None
-        if wanted and now - self._keys_asked_at >= _COOL_DOWN:
+        if wanted and (not self._keys or now - self._keys_asked_at >= _COOL_DOWN):
             self._keys_asked_at = now
             await self._load_keys(now)
         return self._pick(kid)

@@ -19,16 +19,17 @@ import httpx
 import pytest
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric import rsa
-from gatehouse.cli.demo.idp import create_idp, mounted
-from gatehouse.cli.demo.idp_state import Shelf
-from gatehouse.cli.demo.idp_tweaks import Tweaks, confused, failing, replacing, signed_by, slow, unsigned
-from gatehouse.cli.demo.people import PEOPLE, Membership, Person, Shape
 from jose import jwt
 from jose.exceptions import JOSEError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+
+from gatehouse.cli.demo.idp import create_idp, mounted
+from gatehouse.cli.demo.idp_state import Shelf
+from gatehouse.cli.demo.idp_tweaks import Tweaks, confused, failing, replacing, signed_by, slow, unsigned
+from gatehouse.cli.demo.people import PEOPLE, Membership, Person, Shape
 
 CLIENT, SECRET = "gatehouse", "s3cret: with % and +"
 BACK = "https://gatehouse.example.org/auth/redirect"

@@ -59,5 +59,6 @@ def new_key(path: Path) -> None:
             next_step="next: name another file, or use the one that is there",
         ) from None
     Console().print(
-        f"A new master key is in {path} (mode 0600). Keep a copy where the database backup is not."
+        f"A new master key is in {path} (mode 0600). Keep a copy where the database backup is not.",
+        soft_wrap=True,
     )

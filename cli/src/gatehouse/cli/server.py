@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from gatehouse.auth.server import Context, Server
 from gatehouse.cli.demo import community as demo
 from gatehouse.cli.demo.idp import create_idp, mounted
 from gatehouse.cli.demo.people import PEOPLE
+from gatehouse.cli.direct import Direct
 from gatehouse.cli.edge import HANDLERS, Front
 from gatehouse.cli.health import Health
 from gatehouse.registry import importing, safety, schema
@@ -165,7 +167,9 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
     app.router.routes = [*auth.routes(), *wms.routes(), *Health(database).routes(), _openapi(app)]
     gate.check(app.router.routes)
     app.state.gate = gate.Gate(verifier, groups)
-    return Front(app, _demo_providers(settings, clock), base.startswith("https://"))
+    return Front(
+        Direct(app, app.router.routes), _demo_providers(settings, clock), base.startswith("https://")
+    )
 
 
 def _element(given: ElementSettings, base: str, ring: keys.KeyRing, clock: Clock) -> ComputeElement:
@@ -275,5 +279,6 @@ class _Announcing(uvicorn.Server):
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         """Open the port, then say so."""
         await super().startup(sockets)  # type: ignore[arg-type]
+        gc.freeze()  # what is there now stays: no collection needs to look at it again
         if self.started and self._ready is not None:
             self._ready()

@@ -164,6 +164,11 @@ class GatedRoute(Route):
         """Check the declaration, then go on."""
         await super().handle(scope, _pass(self.endpoint, scope, receive), send)
 
+    async def answer(self, scope: Scope, receive: Receive) -> Response:
+        """The same without the framework around it: errors are the caller's to shape."""
+        response: Response = await self.endpoint(Request(scope, _pass(self.endpoint, scope, receive)))
+        return response
+
 
 class GatedAPIRoute(APIRoute):
     """A FastAPI route behind the gate."""

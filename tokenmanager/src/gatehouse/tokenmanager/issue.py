@@ -4,10 +4,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import jwt
-
 from gatehouse.registry.clock import Clock
 from gatehouse.tokenmanager.keys import Algorithm, KeyRing
+from gatehouse.tokenmanager.sign import Signer
 
 CLIENT_SCOPE_LIMIT = 1024
 
@@ -30,6 +29,14 @@ class Mint:
         self.issuer = issuer
         self.audience = audience
         self.clock = clock
+        self._signers: dict[str, Signer] = {}
+
+    def _signer(self, alg: Algorithm) -> Signer:
+        key = self.ring.active(alg)
+        found = self._signers.get(key.kid)
+        if found is None:
+            found = self._signers[key.kid] = Signer(key)
+        return found
 
     def access_token(
         self,
@@ -59,6 +66,4 @@ class Mint:
             "jti": token_id,
             "wlcg.ver": "1.0",
         }
-        key = self.ring.active(alg)
-        token = jwt.encode(payload, key.private, algorithm=alg, headers={"kid": key.kid, "typ": "at+jwt"})
-        return Minted(token, token_id, now + lifetime, lifetime)
+        return Minted(self._signer(alg).sign(payload), token_id, now + lifetime, lifetime)

@@ -131,7 +131,11 @@ class Tx:
 
 class _Item(NamedTuple):
     work: Work[Any]
-    future: "Future[Any]"
+    future: "Future[Any] | asyncio.Future[Any]"
+    loop: asyncio.AbstractEventLoop | None  # of the asyncio future
+
+
+_Outcome = tuple[_Item, Any, BaseException | None]
 
 
 class Database:
@@ -166,7 +170,16 @@ class Database:
 
     async def write(self, work: Work[T]) -> T:
         """Run work in one transaction; returns after it is durable. What it raises undoes it alone."""
-        return await asyncio.wrap_future(self._submit(work))
+        if self._pool is not None:
+            return await asyncio.wrap_future(self._pool_submit(self._pool, work))
+        self._enter()
+        try:
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[T] = loop.create_future()
+            self._queue.put(_Item(work, future, loop))
+            return await future
+        finally:
+            self._room.release()
 
     # -- blocking, for commands and tests
 
@@ -198,7 +211,7 @@ class Database:
         self._enter()
         future: Future[T] = Future()
         future.add_done_callback(self._leave)
-        self._queue.put(_Item(work, future))
+        self._queue.put(_Item(work, future, None))
         return future
 
     def _pool_submit(self, pool: ThreadPoolExecutor, work: Work[T]) -> "Future[T]":
@@ -230,7 +243,7 @@ class Database:
             while item is not None:
                 # whoever went away while waiting is left out; from here on a future cannot be cancelled,
                 # or setting its result would end this thread
-                if item.future.set_running_or_notify_cancel():
+                if _wanted(item):
                     batch.append(item)
                 if len(batch) == MAX_BATCH or self._queue.empty():
                     break
@@ -239,11 +252,11 @@ class Database:
             if batch:
                 try:
                     tx = tx or self._tx()
-                    _commit_batch(self._local.connection, tx, batch)
+                    _answer(_commit_batch(self._local.connection, tx, batch))
                 except Exception as error:
                     tx = None
                     self._drop()
-                    _refuse(batch, error)
+                    _answer([(item, None, _unavailable(error)) for item in batch])
         self._drop()
 
     def _inline(self, work: Work[T]) -> T:
@@ -326,14 +339,20 @@ class Database:
             ) from error
 
 
-def _commit_batch(connection: Any, tx: Tx, batch: list[_Item]) -> None:
-    """Run a batch in one transaction, each item in a savepoint; answer only after the commit.
+def _wanted(item: _Item) -> bool:
+    if isinstance(item.future, Future):
+        return item.future.set_running_or_notify_cancel()
+    return not item.future.cancelled()
+
+
+def _commit_batch(connection: Any, tx: Tx, batch: list[_Item]) -> list[_Outcome]:
+    """Run a batch in one transaction, each item in a savepoint; returns what to answer, after the commit.
 
     Raises what the database raised when the transaction as a whole failed: then nothing has happened.
     """
     execute, chain = connection.execute, tx.chain
     start = chain.mark()
-    outcomes: list[tuple[_Item, Any, BaseException | None]] = []
+    outcomes: list[_Outcome] = []
     try:
         execute("BEGIN IMMEDIATE")
         for item in batch:
@@ -352,17 +371,30 @@ def _commit_batch(connection: Any, tx: Tx, batch: list[_Item]) -> None:
         if connection.in_transaction:
             execute("ROLLBACK")
         raise
+    return outcomes
+
+
+def _answer(outcomes: list[_Outcome]) -> None:
+    """Hand out a batch of answers: one wake-up for each event loop that waits for some."""
+    loops: dict[asyncio.AbstractEventLoop | None, list[_Outcome]] = {}
+    for outcome in outcomes:
+        loops.setdefault(outcome[0].loop, []).append(outcome)
+    for loop, part in loops.items():
+        if loop is None:
+            _settle(part)
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop was closed, so nobody waits any more
+                loop.call_soon_threadsafe(_settle, part)
+
+
+def _settle(outcomes: list[_Outcome]) -> None:
     for item, result, failure in outcomes:
+        if item.future.done():
+            continue  # whoever asked went away in the meantime
         if failure is None:
             item.future.set_result(result)
         else:
             item.future.set_exception(failure)
-
-
-def _refuse(batch: list[_Item], error: Exception) -> None:
-    for item in batch:
-        if not item.future.done():
-            item.future.set_exception(_unavailable(error))
 
 
 def _unavailable(error: Exception) -> Problem:

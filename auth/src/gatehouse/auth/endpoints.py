@@ -1,10 +1,10 @@
 """The endpoints that programs call: device start, token, revocation, userinfo, keys, metadata."""
 
-import json
 from collections.abc import Callable, Mapping
 
 from authlib.consts import default_json_headers
 from authlib.oauth2.rfc6749.errors import InvalidScopeError, UnauthorizedClientError
+from msgspec import json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -25,6 +25,7 @@ from gatehouse.tokenmanager.gate import KIB, allow, either, jobs, members, pilot
 from gatehouse.tokenmanager.principal import Principal
 from gatehouse.tokenmanager.verify import Verifier
 
+_JSON = {"content-type": "application/json", "cache-control": "no-store"}
 _FORM = "application/x-www-form-urlencoded"
 _Answering = Callable[[OAuthRequest], Answer]
 _DEVICE_AUTH = ["none", "client_secret_basic", "client_secret_post"]
@@ -183,9 +184,8 @@ def _send(answer: Answer) -> Response:
 
 
 def _json(status: int, body: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Response:
-    raw = json.dumps(body, separators=(",", ":")).encode()
-    sent = Response(raw, status, media_type="application/json", headers={"Cache-Control": "no-store"})
+    sent = Response(json.encode(body), status, headers=_JSON)
     for name, value in (headers or {}).items():
-        if name.lower() not in ("content-type", "cache-control"):
+        if name.lower() not in _JSON:
             sent.headers[name] = value
     return sent

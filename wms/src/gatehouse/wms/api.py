@@ -48,7 +48,7 @@ class WmsApi:
         self._clock = clock
         self._token_lifetime = settings.lifetimes.job_token
         self._wake = wake
-        self._draw = draw or random.SystemRandom()
+        self._draw = draw or random.Random()  # noqa: S311 - fairness, not secrecy
         self._pilots = PilotApi(database, mint, settings.lifetimes, clock, wake, self._draw)
 
     def routes(self) -> list[BaseRoute]:

@@ -7,6 +7,7 @@ secret dies with it, and the record is ended by a later cycle.
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,20 +78,28 @@ class Factory:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Cycle until cancelled; what goes wrong is logged, and the next cycle is another chance."""
+        """Cycle until cancelled; what goes wrong is logged, and the next cycle is another chance.
+
+        A wake-up brings pilots at once, but asks no element how its pilots are before the interval is over.
+        """
+        interval, due = self._settings.factory.interval, -math.inf
         try:
             while True:
                 self._wanted.clear()
-                await self._whole_cycle()
+                watch = self._clock.monotonic() >= due
+                if watch:
+                    due = self._clock.monotonic() + interval
+                await self._whole_cycle(watch)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wanted.wait(), self._settings.factory.interval)
+                    left = max(0.0, due - self._clock.monotonic())
+                    await asyncio.wait_for(self._wanted.wait(), left)
         finally:
             with contextlib.suppress(Exception):  # on the way out: the lease ends by itself too
                 await self._database.write(lambda tx: drop_lease(tx, LEASE, self._holder))
 
-    async def _whole_cycle(self) -> None:
+    async def _whole_cycle(self, watch: bool) -> None:
         """One cycle, not cut off in the middle when the service stops: what was begun is recorded."""
-        task = asyncio.ensure_future(self.cycle())
+        task = asyncio.ensure_future(self.cycle(watch))
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -99,14 +108,15 @@ class Factory:
         except Exception:
             LOG.exception("factory cycle failed")
 
-    async def cycle(self) -> bool:
-        """Look and act once. False when another replica holds the lease."""
+    async def cycle(self, watch: bool = True) -> bool:
+        """Look and act once; without `watch` only for what waits. False when another replica holds the lease."""
         if not await self._leads():
             return False
-        await self._take_back()
+        if watch:
+            await self._take_back()
         for element in self._settings.elements:
             if element.name in self._elements and await self._leads():
-                await self._guarded(element)
+                await self._guarded(element, watch)
         return True
 
     async def _leads(self) -> bool:
@@ -116,12 +126,13 @@ class Factory:
         except self._database.integrity_error:
             return False  # the very first lease, and another replica was faster
 
-    async def _guarded(self, element: ElementSettings) -> None:
+    async def _guarded(self, element: ElementSettings, watch: bool) -> None:
         pause = self._pauses[element.name]
         if self._clock.monotonic() < pause.until:
             return
         try:
-            await self._watch(element)
+            if watch:
+                await self._watch(element)
             for vo in element.vos:
                 await self._supply(element, vo)
             pause.failures = 0

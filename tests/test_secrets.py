@@ -200,7 +200,6 @@ def test_a_stolen_database_holds_no_secret(world: World) -> None:
     assert shaped_in(places) == []
 
 
-@pytest.mark.xfail(reason="login_walk.user_code holds it in clear, beside the keyed hash in device_request")
 def test_a_stolen_database_holds_no_user_code(world: World) -> None:
     """Who has one can lead somebody else's waiting login to an account of their own."""
     assert found_in(world.database(), {"user code": world.seen.secrets["user code"]}) == []

@@ -16,6 +16,7 @@ MEANINGS = {
     "server.port": "The port to listen on.",
     "server.tls_certificate": "The certificate chain, PEM, the service's own certificate first. Goes with `tls_key`.",
     "server.tls_key": "The private key of the certificate, PEM.",
+    "server.ca_file": "The authority behind our own certificate, PEM, for pilots to whom it would be unknown.",
     "server.trusted_proxies": "Addresses of reverse proxies whose `X-Forwarded-For` and `-Proto` are believed.",
     "secrets.master_key_file": "The file of the master key (`gatehouse new-key FILE`); nobody else may read it.",
     "secrets.master_key": "The master key itself, for environments that hand out secrets as variables.",

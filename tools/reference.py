@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from fastapi import FastAPI
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from starlette.routing import Mount, Route
@@ -189,7 +190,10 @@ def application() -> Any:
         )
         service = server.build(given)
         service.database.close()
-        return vars(service.app)["_app"]  # behind the front, which only forwards
+        app: Any = service.app
+        while not isinstance(app, FastAPI):  # behind what stands in front of it and only forwards
+            app = vars(app)["_app"]
+        return app
 
 
 def routes(app: Any) -> Iterator[Route]:

@@ -50,7 +50,6 @@ class Departure:
                 tx,
                 self.journey.seal,
                 device_id=row.id,
-                user_code=code,
                 lifetime=lifetime,
             )
         )

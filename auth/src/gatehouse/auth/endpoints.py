@@ -150,7 +150,9 @@ class Endpoints:
         if not isinstance(asked, Asked):
             raise InvalidScopeError(asked.reason)
         if asked.group and asked.group not in server.context.groups.by_name:
-            raise InvalidScopeError(f"No group is called {asked.group} here.")
+            raise InvalidScopeError(
+                f"No group is called {asked.group} here. Leave it out to choose one in the browser."
+            )
         if asked.proxy:
             raise InvalidScopeError("This service does not issue X.509 proxies yet: ask without proxy.")
         lifetime = server.context.lifetimes.device_code

@@ -4,6 +4,7 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -129,7 +130,9 @@ class Journey:
     def refusal(self, problem: Problem) -> Response:
         """A Problem as a page."""
         error_id = secrets.token_hex(4)
-        log.info("page refused", error_id=error_id, code=problem.code, detail=problem.detail)
+        log.info(
+            "page refused", error_id=error_id, code=problem.code, why=problem.message, detail=problem.detail
+        )
         said = problem.facts.get("said")
         facts = [("Your provider said", str(value)) for value in said] if isinstance(said, list) else []
         return self.pages.refused(
@@ -148,6 +151,7 @@ class Journey:
 def page(handler: _Handler) -> _Handler:
     """Declare a step public, and show a Problem as a page with an id that finds its detail in the log."""
 
+    @wraps(handler)
     async def shown(self: Any, request: Request) -> Response:
         try:
             return await handler(self, request)

@@ -39,7 +39,6 @@ class Walk(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (BINARY,)
     id: str = text(64, primary_key=True)
     device_id: str = text(32, index=True)
-    user_code: str = text(16)
     step: str = text(16)
     provider: str = text(64)
     state_hash: str = text(64)

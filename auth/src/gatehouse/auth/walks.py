@@ -18,7 +18,6 @@ class Step(NamedTuple):
 
     id: str
     device_id: str
-    user_code: str
     step: str
     provider: str
     state_hash: str
@@ -43,7 +42,6 @@ _FIND = sql(
     select(
         _C.id,
         _C.device_id,
-        _C.user_code,
         _C.step,
         _C.provider,
         _C.state_hash,
@@ -78,7 +76,7 @@ _END: Statement[tuple[()]] = sql(
 _SWEEP: Statement[tuple[()]] = sql(delete(_T).where(_C.expires_at < bindparam("before")))
 
 
-def begin(tx: Tx, seal: Seal, *, device_id: str, user_code: str, lifetime: int) -> Begun:
+def begin(tx: Tx, seal: Seal, *, device_id: str, lifetime: int) -> Begun:
     """Start a walk for a device request; the cookie is shown to the browser once."""
     cookie = secrets.token_urlsafe(32)
     walk = seal.keyed_hash("walk", cookie)
@@ -86,7 +84,6 @@ def begin(tx: Tx, seal: Seal, *, device_id: str, user_code: str, lifetime: int) 
         _ADD,
         id=walk,
         device_id=device_id,
-        user_code=user_code,
         step="open",
         provider="",
         state_hash="",

@@ -27,6 +27,7 @@ async def problem(request: Request, error: Exception) -> Response:
         code=error.code,
         method=request.method,
         path=request.url.path,
+        why=error.message,
         detail=error.detail,
     )
     headers = {"Cache-Control": "no-store"}

@@ -35,15 +35,14 @@ from gatehouse.registry.community import Communities
 from gatehouse.registry.configuration import secret_of
 from gatehouse.registry.database import Database
 from gatehouse.registry.errors import ConfigurationError
-from gatehouse.registry.settings import ElementSettings, Settings
+from gatehouse.registry.settings import Settings
 from gatehouse.tokenmanager import gate, keys, seal
 from gatehouse.tokenmanager.groups import Groups
 from gatehouse.tokenmanager.issue import Mint
 from gatehouse.tokenmanager.revoke import Revocations
 from gatehouse.tokenmanager.verify import Verifier
 from gatehouse.wms.api import WmsApi
-from gatehouse.wms.elements import ComputeElement, credential
-from gatehouse.wms.elements.local import LocalElement, audience
+from gatehouse.wms.elements import catalog
 from gatehouse.wms.factory import Factory
 
 log = structlog.get_logger()
@@ -117,7 +116,7 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
         pages=pages,
         settings=settings,
     )
-    elements = {one.name: _element(one, base, ring, clock) for one in settings.elements}
+    elements = catalog.make(settings, ring, clock, ca=settings.server.ca_file)
     factory = Factory(database, mint, sealed, settings, groups, clock, elements)
     auth = AuthApi(Endpoints(database, server, verifier, base), journey)
     wms = WmsApi(
@@ -170,11 +169,6 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
     return Front(
         Direct(app, app.router.routes), _demo_providers(settings, clock), base.startswith("https://")
     )
-
-
-def _element(given: ElementSettings, base: str, ring: keys.KeyRing, clock: Clock) -> ComputeElement:
-    check = credential.checker(ring, base, given.vos, audience(given.name), clock)
-    return LocalElement(given, check, clock)
 
 
 def _openapi(app: FastAPI) -> gate.GatedRoute:

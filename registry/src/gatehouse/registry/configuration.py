@@ -3,10 +3,12 @@
 import os
 import tomllib
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource, SettingsError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -60,6 +62,15 @@ def _anchor(node: Any, folder: Path) -> None:
             _anchor(item, folder)
 
 
+def _names(model: type[BaseModel]) -> Iterator[str]:
+    """All names of settings below a section."""
+    for name, field in model.model_fields.items():
+        yield name
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from _names(part)
+
+
 def load(path: Path | None) -> Settings:
     """Settings from a file (may be None) and the environment.
 
@@ -74,11 +85,20 @@ def load(path: Path | None) -> Settings:
             f"A GATEHOUSE_* variable cannot be read: {error}. Lists and whole sections are given as JSON."
         ) from None
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
+        lines = [f"  {_wrong(wrong)}" for wrong in error.errors()]
         where = f"{path} or a GATEHOUSE_* variable" if path else "a GATEHOUSE_* variable"
         raise ConfigurationError(
             "These settings cannot be used (see " + where + "):\n" + "\n".join(lines)
         ) from None  # pydantic's own error may show what was given
+
+
+def _wrong(error: ErrorDetails) -> str:
+    """Which setting, and what is wrong with it; never the value."""
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{name}: {error['msg']}"
+    near = get_close_matches(str(error["loc"][-1]), set(_names(Settings)), 1)
+    return f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else ".")
 
 
 def _known_variables() -> None:

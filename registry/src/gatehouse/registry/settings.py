@@ -26,6 +26,8 @@ class ServerSettings(_Part):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    # the authority behind our own certificate, for pilots to whom it would be unknown
+    ca_file: Path | None = None
     # addresses of reverse proxies whose X-Forwarded-For is believed
     trusted_proxies: tuple[str, ...] = ()
 
@@ -83,7 +85,7 @@ class ProviderSettings(_Part):
 
 
 class ClientSettings(_Part):
-    """An OAuth client of Gatehouse, beside the built-in DIRAC_CLI and DIRAC_Web."""
+    """An OAuth client of Gatehouse, beside the built-in DIRAC_CLI."""
 
     client_id: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
     name: str = ""

@@ -187,7 +187,6 @@ def upgrade() -> None:
         "login_walk",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("device_id", sa.String(length=32), nullable=False),
-        sa.Column("user_code", sa.String(length=16), nullable=False),
         sa.Column("step", sa.String(length=16), nullable=False),
         sa.Column("provider", sa.String(length=64), nullable=False),
         sa.Column("state_hash", sa.String(length=64), nullable=False),

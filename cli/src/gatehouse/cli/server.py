@@ -29,6 +29,7 @@ from gatehouse.cli.demo.people import PEOPLE
 from gatehouse.cli.direct import Direct
 from gatehouse.cli.edge import HANDLERS, Front
 from gatehouse.cli.health import Health
+from gatehouse.cli.patience import Patience
 from gatehouse.registry import importing, safety, schema
 from gatehouse.registry.clock import SYSTEM, Clock
 from gatehouse.registry.community import Communities
@@ -160,6 +161,7 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # the redirect would name whatever host the client claims
         lifespan=lifespan,
         exception_handlers=HANDLERS,
     )
@@ -247,7 +249,7 @@ def uvicorn_server(service: Service, ready: Callable[[], None] | None = None) ->
         host=server.host,
         port=server.port,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
+        http=Patience,
         ws="none",
         access_log=False,
         server_header=False,

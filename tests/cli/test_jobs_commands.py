@@ -201,6 +201,14 @@ def test_what_dsub_prints(gate: Gate, home: Path) -> None:
     assert json.loads(verbose.removesuffix("JobID: 2\n"))[0]["executable"] == "/bin/true"
     remark = run(home, "dsub", "-J", 'Executable="/bin/true"; OutputSE="X"')
     assert (remark.stdout, remark.stderr) == ("3\n", "note: OutputSE has no effect here\n")
+    (home / "work" / "job.jdl").write_text("Executable = a;\n")
+    forgotten = run(home, "dsub", "job.jdl")
+    assert (forgotten.stdout, forgotten.stderr) == (
+        "4\n",
+        "note: job.jdl is sent as a program; a job description is given with -J\n",
+    )
+    option = run(home, "dsub", "--Priority", "11", "/bin/true")
+    assert "\nwhy: Priority is a whole number from 0 to 10, not 11\n" in option.stderr
 
 
 def test_a_sandbox_that_cannot_be_packed(gate: Gate, home: Path) -> None:

@@ -147,11 +147,15 @@ def test_a_long_text_is_refused_unread() -> None:
 
 def test_what_has_no_effect_is_said_and_claims_are_kept() -> None:
     found = submission(
-        read('Executable=e; OutputSE=disk; Zebra=1; Owner=ada; OwnerGroup=users; VirtualOrganization="vo.x"')
+        read(
+            'Executable=e; OutputSE=disk; Zebra=1; Owner=ada; OwnerGroup=users; VirtualOrganization="vo.x";'
+            "InputData=LFN:/vo.x/a; OutputData={}"
+        )
     )
     assert found.notes == (
         "OutputSE has no effect here",
         "Zebra is no attribute known here; it has no effect",
+        "InputData is written down with the job; no data is moved for it yet",
     )
     assert found.claims == {"owner": "ada", "ownergroup": "users", "virtualorganization": "vo.x"}
 
@@ -315,8 +319,15 @@ def test_loops(text: str, expected: list[str]) -> None:
     ],
 )
 def test_loops_refused(text: str, words: str) -> None:
-    with pytest.raises(JdlError, match=words):
+    with pytest.raises(JdlError, match=words) as refused:
         loop_values(text)
+    assert "line" not in str(refused.value)  # an option stands in no text
+
+
+def test_a_wrong_option_has_no_line() -> None:
+    with pytest.raises(JdlError) as refused:
+        submission({**attribute("Executable", "e"), **attribute("Priority", "11")})
+    assert str(refused.value) == "Priority is a whole number from 0 to 10, not 11"
 
 
 MARKS = st.sampled_from(

@@ -27,8 +27,12 @@ def dsub(
     ] = None,
     output_sandbox: Annotated[_Words, typer.Option("--OutputSandbox", help="Files to bring back.")] = None,
     input_sandbox: Annotated[_Words, typer.Option("--InputSandbox", help="Files to send along.")] = None,
-    output_data: Annotated[_Words, typer.Option("--OutputData", help="Output files to store.")] = None,
-    input_data: Annotated[_Words, typer.Option("--InputData", help="Input files by logical name.")] = None,
+    output_data: Annotated[
+        _Words, typer.Option("--OutputData", help="Output files to store; only written down so far.")
+    ] = None,
+    input_data: Annotated[
+        _Words, typer.Option("--InputData", help="Input files by logical name; only written down so far.")
+    ] = None,
     cpu_time: Annotated[str | None, typer.Option("--CPUTime", help="CPU time in seconds.")] = None,
     site: Annotated[_Words, typer.Option("--Site", help="Sites to run at.")] = None,
     banned_site: Annotated[_Words, typer.Option("--BannedSite", help="Sites to avoid.")] = None,
@@ -37,7 +41,10 @@ def dsub(
     job_group: Annotated[str | None, typer.Option("--JobGroup", help="A word to find the jobs by.")] = None,
     parametric: Annotated[
         str | None,
-        typer.Option("--Parametric", help="One job per value: a,b,c or start:stop[:step[:factor]]."),
+        typer.Option(
+            "--Parametric",
+            help="One job per value: a,b,c or start:stop[:step[:factor]], without stop itself.",
+        ),
     ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what is submitted.")] = False,
     as_data: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -79,7 +79,10 @@ def describe(
             "the job description is not understood", why=str(error), next_step="run: dsub --help"
         ) from error
     jobs = [_completed(job, program.local_file, "outputsandbox" in layer) for job in wanted.jobs]
-    return Plan(tuple(jobs), wanted.notes, program.local_file, program.script)
+    notes = wanted.notes
+    if program.local_file.lower().endswith(".jdl"):
+        notes += (f"{program.local_file} is sent as a program; a job description is given with -J",)
+    return Plan(tuple(jobs), notes, program.local_file, program.script)
 
 
 def _completed(job: Mapping[str, Any], local_file: str, outputs_given: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 from gatehouse.wms import classad, parametric
 from gatehouse.wms.attributes import environment_of, field_of, integer_of, text_of, truth_of, words_of
-from gatehouse.wms.jdltree import Items, JdlError, Pair, Place, Text
+from gatehouse.wms.jdltree import NOWHERE, Items, JdlError, Pair, Place, Text
 from gatehouse.wms.manifest import Manifest, manifest
 
 __all__ = ["JdlError", "Layer", "Submission", "attribute", "read", "script_lines", "submission"]
@@ -118,8 +118,8 @@ def _script_pair(line: str, number: int) -> Pair:
 def attribute(name: str, value: str | int | Iterable[str]) -> dict[str, Pair]:
     """A layer of one attribute given as a plain value, as from a command option; no JDL syntax is looked for."""
     if isinstance(value, str | int):
-        return _layer([Pair(name, Text(str(value)))])
-    return _layer([Pair(name, Items(tuple(Text(item) for item in value)))])
+        return _layer([Pair(name, Text(str(value), NOWHERE), NOWHERE)])
+    return _layer([Pair(name, Items(tuple(Text(item, NOWHERE) for item in value), NOWHERE), NOWHERE)])
 
 
 def _layer(pairs: Iterable[Pair]) -> dict[str, Pair]:
@@ -150,6 +150,8 @@ def _note(key: str, pair: Pair) -> str:
         raise pair.at.error(f"{pair.name}: {_REFUSED[base]}")
     if base in _UNUSED:
         return f"{pair.name} has no effect here"
+    if base in ("inputdata", "outputdata") and words_of(pair):
+        return f"{pair.name} is written down with the job; no data is moved for it yet"
     if base in _KNOWN:
         return ""
     if close := get_close_matches(base, sorted(_KNOWN), n=1, cutoff=0.85):

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 
 class JdlError(ValueError):
-    """A job description that can't be read; `line` and `column` count from 1."""
+    """A job description that can't be read; `line` and `column` count from 1, and are 0 outside of any text."""
 
     def __init__(self, line: int, column: int, message: str) -> None:
-        super().__init__(f"line {line}, column {column}: {message}")
+        super().__init__(f"line {line}, column {column}: {message}" if line else message)
         self.line = line
         self.column = column
         self.message = message
@@ -22,6 +22,10 @@ class Place:
 
     def error(self, message: str) -> JdlError:
         return JdlError(self.line, self.column, message)
+
+
+NOWHERE = Place(0, 0)
+"""The place of what comes from a command option and stands in no text."""
 
 
 @dataclass(frozen=True, slots=True)

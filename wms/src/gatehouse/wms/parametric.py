@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from gatehouse.wms.classad import TEXT_LIMIT
-from gatehouse.wms.jdltree import Items, JdlError, Pair, Place, Record, Text, Value
+from gatehouse.wms.jdltree import NOWHERE, Items, Pair, Place, Record, Text, Value
 from gatehouse.wms.manifest import JOBS_LIMIT
 
 NAMES = frozenset({"parameters", "parameterstart", "parameterstep", "parameterfactor"})
@@ -43,14 +43,12 @@ def loop_values(text: str) -> list[str]:
     """The values of `dsub --Parametric`: commas between words or `start:stop[:step[:factor]]`, `stop` excluded."""
     values: list[str] = []
     if len(text) > TEXT_LIMIT:
-        raise JdlError(1, 1, f"the parameters are longer than {TEXT_LIMIT // 1024} KiB")
-    column = 1
+        raise NOWHERE.error(f"the parameters are longer than {TEXT_LIMIT // 1024} KiB")
     for part in text.split(","):
-        values += _loop(part.strip(), Place(1, column)) if _LOOP.fullmatch(part.strip()) else [part.strip()]
-        column += len(part) + 1
-        _check_count(len(values), Place(1, column))
+        values += _loop(part.strip(), NOWHERE) if _LOOP.fullmatch(part.strip()) else [part.strip()]
+        _check_count(len(values), NOWHERE)
     if not all(values):
-        raise JdlError(1, 1, "a parameter between two commas is empty")
+        raise NOWHERE.error("a parameter between two commas is empty")
     return values
 
 

@@ -116,7 +116,7 @@ def _refused(answer: Answer, *secrets: str) -> CommandError:
     if error.code == "expired_token":
         return _out_of_time(f"expired_token: {error.message}")
     if error.code == "access_denied":
-        next_step = error.next_step or "next: run dirac-login again if it was not you who refused"
+        next_step = error.next_step or "next: the page in the browser says what you can do"
         return CommandError(
             "the login was refused", why=f"access_denied: {error.message}", next_step=next_step
         )

@@ -137,7 +137,9 @@ def dlogging(
         for job in found
         for event in job["events"]
     ]
-    output("json" if as_data else form, columns, rows, found)
+    form = "json" if as_data else form
+    if rows or form != "pretty":
+        output(form, columns, rows, found)
     if not complete:
         raise typer.Exit(1)
 

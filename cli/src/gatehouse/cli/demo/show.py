@@ -49,7 +49,10 @@ def demo(once: bool, port: int) -> int:
         say.print(Rule("the service stays up"))
         say.print(f"Its pages: [link={base}/]{base}/[/link]")
         say.print("In another terminal you are already logged in with")
-        say.print(f"  export BEARER_TOKEN_FILE={token_file} PATH={Path(sys.executable).parent}:$PATH")
+        say.print(
+            f"  export BEARER_TOKEN_FILE={token_file} PATH={Path(sys.executable).parent}:$PATH",
+            soft_wrap=True,
+        )
         say.print("  dsub /bin/date; dstat -a")
         say.print("Ctrl-C ends it.")
         _wait_for_the_person()
@@ -73,7 +76,7 @@ def _service(folder: Path, port: int, say: Console) -> Iterator[str]:
         )
     try:
         _wait_until_ready(server, base, log_file)
-        say.print(f"Gatehouse answers at {base}/   (log: {log_file})")
+        say.print(f"Gatehouse answers at {base}/   (log: {log_file})", soft_wrap=True)
         yield base
     finally:
         server.send_signal(signal.SIGTERM)
@@ -172,7 +175,7 @@ def _run_job(token_file: Path, folder: Path, say: Console) -> int:
         say.print('$ dsub /bin/echo "Hello world"')
         manifest = {"executable": "/bin/echo", "arguments": "'Hello world'", "name": "hello"}
         [job] = client.submit([manifest])
-        say.print(f"JobID = {job}")
+        say.print(str(job))
         final = _watch(client, job, say)
         say.print(f"$ doutput {job}")
         target = folder / str(job)

@@ -44,6 +44,10 @@ types: venv ## mypy, strict, over code and tests
 contracts: venv ## which room may import which
 	@$(BIN)/lint-imports
 
+.PHONY: docs
+docs: venv ## write docs/reference/ from the settings, commands and routes
+	@$(BIN)/python -m tools.reference
+
 .PHONY: lock
 lock: venv ## write requirements/*.txt from pyproject.toml (UPGRADE=1: newest versions)
 	@BIN=$(BIN) UPGRADE='$(call on,$(UPGRADE))' tools/lock

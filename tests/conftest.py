@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import event
 
 from gatehouse.registry import schema
 from gatehouse.registry.database import Database
 from tests.clock import HandClock
+
+# A loaded machine is no reason to fail: what is tested is what comes out, never how fast.
+settings.register_profile("gatehouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gatehouse")
 
 POSTGRESQL = os.environ.get("GATEHOUSE_TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1/test")
 MARIADB = os.environ.get("GATEHOUSE_TEST_MARIADB", "mysql+pymysql://root@127.0.0.1/test?charset=utf8mb4")

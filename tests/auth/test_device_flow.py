@@ -11,6 +11,7 @@ from jose import jwt as jose
 
 from gatehouse.cli.demo.approve import approve
 from gatehouse.cli.demo.people import PEOPLE
+from gatehouse.tokenmanager import seal
 from tests.auth.kit import (
     CLIENTS,
     DEVICE_GRANT,
@@ -50,10 +51,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def expire(service: Service, started: dict[str, Any]) -> None:
     """Let the life of a device request pass."""
-    code = started["user_code"]
-    walks = look(service, "SELECT device_id FROM login_walk WHERE user_code = ?", code)
-    where = walks[0][0] if walks else look(service, "SELECT id FROM device_request ORDER BY rowid")[-1][0]
-    assert change(service, "UPDATE device_request SET expires_at = 1 WHERE id = ?", where) == 1
+    sealed = seal.from_text((service.folder / "master.key").read_text())
+    code = sealed.keyed_hash("user-code", started["user_code"])
+    assert change(service, "UPDATE device_request SET expires_at = 1 WHERE code_hash = ?", code) == 1
 
 
 # --- the happy road

@@ -37,6 +37,10 @@ class Arrival:
         )
         if provider is None or not expected:
             raise out_of_step()
+        if request.path_params.get("provider", "") != provider.callback:
+            # the code is somebody else's, and the provider of this trip must not see it (RFC 9700 §4.4)
+            strayed = ProviderError("the answer came to the address of another provider")
+            raise await self.journey.failed(walk, provider, strayed)
         if "error" in given or not given.get("code"):
             why = given.get("error", "no code")[:64]
             raise await self.journey.failed(walk, provider, ProviderError(f"it answered: {why}"))

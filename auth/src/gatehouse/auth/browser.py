@@ -22,5 +22,6 @@ def routes(journey: Journey) -> list[BaseRoute]:
         route("/auth/authorization", departure.choose_provider),
         route("/auth/authorization/{provider}", departure.leave),
         route("/auth/redirect", arrival.come_back),
+        route("/auth/redirect/{provider}", arrival.come_back),
         route("/auth/device/group", arrival.group, methods=["POST"]),
     ]

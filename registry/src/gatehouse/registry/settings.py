@@ -81,6 +81,8 @@ class ProviderSettings(_Part):
     group_claims: tuple[tuple[str, ...], ...] = ()
     # the claim that names a person for good; Check-In: voperson_id
     user_claim: str = "sub"
+    # a callback of its own, /auth/redirect/<name>: against mix-up where it does not name itself (RFC 9700 §4.4.2)
+    own_redirect: bool = False
     ca_file: Path | None = None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
+import structlog
 
 from gatehouse.auth.providers import idtoken
 from gatehouse.auth.providers.discovery import Discovery
@@ -16,6 +17,8 @@ from gatehouse.auth.providers.fetch import TIMEOUT, Fetcher, FetchError
 from gatehouse.registry.clock import Clock
 from gatehouse.registry.configuration import secret_of
 from gatehouse.registry.settings import ProviderSettings
+
+log = structlog.get_logger()
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 
@@ -50,11 +53,13 @@ class Provider:
         self.settings = given
         self.name = given.name
         self.title = given.title or given.name
-        self._redirect_uri = redirect_uri
+        self.callback = given.name if given.own_redirect else ""
+        self._redirect_uri = f"{redirect_uri}/{self.callback}".rstrip("/")
         self._secret = secret_of(given.client_secret, given.client_secret_file, f"provider {given.name}")
         self._fetcher = Fetcher(client)
         self._discovery = Discovery(given.issuer, self._fetcher, clock)
         self._clock = clock
+        self.alone = True
 
     async def authorization_url(self, attempt: Attempt) -> str:
         """Where to send the browser. Raises ProviderError when the provider cannot be reached."""
@@ -62,6 +67,8 @@ class Provider:
             metadata = await self._discovery.metadata()
         except FetchError as error:
             raise ProviderError(f"it cannot be reached ({error})") from error
+        if not (self.alone or self.callback or metadata.sends_iss):
+            log.warning("answers of this provider could be mixed up: set own_redirect", provider=self.name)
         query = {
             "response_type": "code",
             "client_id": self.settings.client_id,
@@ -140,6 +147,8 @@ class Providers:
             )
             self._clients.append(client)
             self.by_name[one.name] = Provider(one, redirect_uri, client, clock)
+        for provider in self.by_name.values():
+            provider.alone = len(self.by_name) == 1
 
     async def close(self) -> None:
         """Close the connections."""

@@ -23,6 +23,7 @@ from gatehouse.auth.journey import Journey
 from gatehouse.auth.pages.render import Pages
 from gatehouse.auth.providers.relying import Providers
 from gatehouse.auth.server import Context, Server
+from gatehouse.cli import tls
 from gatehouse.cli.demo import community as demo
 from gatehouse.cli.demo.idp import create_idp, mounted
 from gatehouse.cli.demo.people import PEOPLE
@@ -83,6 +84,7 @@ def build(given: Settings, clock: Clock = SYSTEM) -> Service:
     """
     settings = _with_demo(given)
     safety.check(settings)
+    tls.check(settings.server.tls_certificate, settings.server.tls_key)
     sealed = open_seal(settings)
     database = Database(settings.database_url.get_secret_value(), clock, sealed.derive("audit"))
     try:

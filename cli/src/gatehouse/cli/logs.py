@@ -13,21 +13,36 @@ _HARMLESS = {"code", "status_code", "error_code"}  # our own Problem codes are w
 
 def configure(level: str) -> None:
     """Set up logging for this process."""
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s")
-    for name in ("httpx", "httpcore", "authlib", "alembic"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
     human = sys.stderr.isatty()
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _redact,
+        structlog.processors.format_exc_info,
+    ]
+    renderer = structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _redact,
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(),
-        ],
+        processors=[*shared, renderer],
     )
+    # What libraries log (the web server, the ORM) takes the same form.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    for name in ("httpx", "httpcore", "authlib", "alembic"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+def _name(_logger: Any, _method: str, event: Any) -> Any:
+    """The part of a library's logger name that says something: uvicorn calls its general log `uvicorn.error`."""
+    event["logger"] = event["_record"].name.partition(".")[0]
+    return event
 
 
 def _redact(_logger: Any, _method: str, event: Any) -> Any:

@@ -17,6 +17,7 @@ def serve(config: Path | None) -> None:
     """Run the service until it is told to stop."""
     settings = configuration.load(config)
     configure(settings.log_level)
+    os.umask(0o077)  # a database file and the pilots' directories are nobody else's to read
     service = build(settings)
     run(service, lambda: _announce(service))
 
@@ -40,6 +41,7 @@ def show_config(config: Path | None) -> int:
 
 def upgrade_database(config: Path | None) -> None:
     """Bring the schema up to date."""
+    os.umask(0o077)
     database = open_database(configuration.load(config))
     try:
         schema.upgrade(database)

@@ -53,8 +53,8 @@ MEANINGS = {
     "providers[].user_claim": "The claim that names a person for good; Check-in: `voperson_id`.",
     "providers[].own_redirect": (
         "Register `/auth/redirect/<name>` there instead of `/auth/redirect`. Do so at every provider that does not "
-        "name itself in its answers (`iss`, RFC 9207) when there is more than one: without, another provider could take "
-        "its logins over."
+        "name itself in its answers (`iss`, RFC 9207) when there is more than one: without, another provider could "
+        "take its logins over."
     ),
     "providers[].ca_file": "A certificate authority for this provider alone, in place of the system's.",
     "clients[].client_id": "The identifier; one of a built-in client replaces it.",

@@ -148,10 +148,22 @@ class Arrival:
         fixed = asked.group if isinstance(asked, Asked) else ""
         if walk.step != "known" or fixed or chosen not in self.journey.communities.trusted(walk.provider):
             raise out_of_step()
+        if chosen not in await self._opened(walk):
+            raise out_of_step()
         standing = await self.journey.database.read(lambda tx: directory.standing(tx, walk.user_id, chosen))
         if standing.refusal:
             raise await self.journey.deny(walk, standing.refusal)
         return await self._complete(walk, row, chosen)
+
+    async def _opened(self, walk: Step) -> set[str]:
+        """The groups that the page offered: those that this provider, or the Registry, gives the person."""
+        provider = self.journey.providers.by_name.get(walk.provider)
+        issuer = provider.settings.issuer if provider else ""
+        trusted = self.journey.communities.trusted(walk.provider)
+        found = await self.journey.database.read(
+            lambda tx: directory.choices(tx, walk.user_id, issuer, trusted)
+        )
+        return {one.group for one in found}
 
     async def _complete(self, walk: Step, row: Device, group: str) -> Response:
         def work(tx: Tx) -> Step | None:

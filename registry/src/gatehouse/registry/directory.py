@@ -183,15 +183,20 @@ def enrol(tx: Tx, seen: Seen, trusted: Sequence[str]) -> Enrolled:
         tx.run(_SEEN, iss=seen.issuer, sub=seen.subject, current=tx.clock.now(), said=seen.claims)
     tx.run(_DESCRIBE, person=person.id, full=seen.name[:255], mail=seen.email[:255])
     replace_memberships(tx, person.id, seen.issuer, seen.groups)
-    known = tx.one(_BY_ID, person=person.id)
+    return Enrolled(person, choices(tx, person.id, seen.issuer, trusted))
+
+
+def choices(tx: Tx, user_id: str, issuer: str, trusted: Sequence[str]) -> tuple[Belonging, ...]:
+    """The groups that a login at a provider opens: what other providers said of the person does not count."""
+    known = tx.one(_BY_ID, person=user_id)
     suspended = _suspended(known) if known else ()
     groups = [
         found
-        for found in tx.all(_GROUPS_OF, person=person.id)
-        if (found.source == seen.issuer or (found.source == REGISTRY and found.group in trusted))
+        for found in tx.all(_GROUPS_OF, person=user_id)
+        if (found.source == issuer or (found.source == REGISTRY and found.group in trusted))
         and found.vo not in suspended
     ]
-    return Enrolled(person, tuple({found.group: found for found in groups}.values()))
+    return tuple({found.group: found for found in groups}.values())
 
 
 def replace_memberships(tx: Tx, user_id: str, source: str, groups: Sequence[tuple[str, str]]) -> None:

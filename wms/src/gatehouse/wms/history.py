@@ -4,9 +4,14 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select
 
-from gatehouse.registry.database import Tx, insertion, sql, table
+from gatehouse.registry.database import Statement, Tx, insertion, sql, table
 from gatehouse.wms.models import JobEvent
 from gatehouse.wms.states import JobStatus
+
+LIMIT = 1000
+"""Events that are shown of a job."""
+ROOM = 100
+"""Of these, those kept free for what the service and people have to say."""
 
 _E = table(JobEvent).c
 ADD = insertion(JobEvent, "job_id", "status", "minor_status", "application_status", "at", "source")
@@ -26,8 +31,11 @@ _OF_JOB = sql(
     select(_E.status, _E.minor_status, _E.application_status, _E.at, _E.source)
     .where(_E.job_id == bindparam("job"))
     .order_by(_E.id)
-    .limit(1000),
+    .limit(LIMIT),
     Event,
+)
+_AT_PLACE: Statement[tuple[int]] = sql(
+    select(_E.id).where(_E.job_id == bindparam("job")).order_by(_E.id).limit(1).offset(LIMIT - ROOM)
 )
 
 
@@ -48,6 +56,11 @@ def row(
 def add(tx: Tx, job_id: int, status: JobStatus, minor: str, source: str, application: str = "") -> None:
     """Write down a change that was just made."""
     tx.run(ADD, **row(job_id, status, minor, tx.clock.now(), source, application))
+
+
+def full(tx: Tx, job_id: int) -> bool:
+    """Whether a run has told so much that its repetitions are not written down any more."""
+    return tx.one(_AT_PLACE, job=job_id) is not None
 
 
 def of_job(tx: Tx, job_id: int) -> list[Event]:

@@ -94,7 +94,8 @@ def report(tx: Tx, who: Principal, claim: Claim, said: Report, token_lifetime: i
     now = tx.clock.now()
     if not tx.run(_CHANGES[new], **_held(claim), minor=minor, application=application, current=now):
         return _not_changed(tx, claim, new)
-    history.add(tx, claim.job_id, new, minor, "JobWrapper", application)
+    if new in FINAL or not history.full(tx, claim.job_id):
+        history.add(tx, claim.job_id, new, minor, "JobWrapper", application)
     if new in FINAL:
         claims.end(tx, claim, token_lifetime)
         audit.record(tx, "job.ended", actor=who.label, subject=f"job:{claim.job_id}", status=new.value)

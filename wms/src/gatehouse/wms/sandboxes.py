@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, exists, select
 
 from gatehouse.registry import audit
 from gatehouse.registry.database import Database, Statement, Tx, insertion, sql, table
@@ -46,6 +46,14 @@ _CONTENT: Statement[tuple[bytes]] = sql(
 _RELEASE: Statement[tuple[()]] = sql(
     delete(table(SandboxUse)).where(_U.job_id == bindparam("job"), _U.kind == bindparam("use"))
 )
+_DROP: Statement[tuple[()]] = sql(
+    delete(table(Sandbox)).where(
+        _S.id == bindparam("sandbox"), ~exists().where(_U.sandbox_id == bindparam("sandbox"))
+    )
+)
+_DROP_CONTENT: Statement[tuple[()]] = sql(
+    delete(table(SandboxChunk)).where(_C.sandbox_id == bindparam("sandbox"))
+)
 
 
 class Stored(NamedTuple):
@@ -71,12 +79,17 @@ async def store(database: Database, who: Principal, content: bytes) -> Stored:
 async def store_output(database: Database, who: Principal, job_id: int, content: bytes) -> Stored:
     """Keep an archive as the output of the job whose run the caller is; it replaces an earlier one."""
     claim, digest = claims.of(who, job_id), _digest(content)
+    key = _key(digest, who.subject, who.group)
 
     def work(tx: Tx) -> Stored:
         claims.demand(tx, claim)
+        replaced = [row.id for row in tx.all(_OF_JOB, job=job_id, use="Output") if row.id != key]
         stored = _put(tx, who, digest, content)
         tx.run(_RELEASE, job=job_id, use="Output")
-        assign(tx, "Output", [(job_id, _key(digest, who.subject, who.group))])
+        assign(tx, "Output", [(job_id, key)])
+        for old in replaced:  # or a job could fill the database, upload after upload
+            if tx.run(_DROP, sandbox=old):
+                tx.run(_DROP_CONTENT, sandbox=old)
         return stored
 
     try:

@@ -37,6 +37,9 @@ _FINAL = {"Done", "Failed", "Killed", "Deleted"}
 def demo(once: bool, port: int) -> int:
     """Run the demonstration; with `once` nobody is needed and it ends by itself. Returns the exit code."""
     say = Console(highlight=False)
+    # Whatever ends it, the folder with its keys goes too; a script's background job would ignore SIGINT.
+    for end in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(end, signal.default_int_handler)
     with (
         tempfile.TemporaryDirectory(prefix="gatehouse-demo-") as name,
         _service(Path(name), port, say) as base,

@@ -337,6 +337,15 @@ def test_a_server_that_is_away_is_a_503(clock: HandClock) -> None:
             away.close()
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path, clock: HandClock) -> None:
+    lost = Database(f"sqlite:///{tmp_path}/var/gatehouse.db", clock, bytes(32))
+    try:
+        with pytest.raises(ConfigurationError, match=r"there is no folder .*/var; make it first"):
+            schema.prepare(lost)
+    finally:
+        lost.close()
+
+
 @pytest.mark.parametrize("url", ["nonsense", "oracle9://x", "sqlite"])
 def test_a_database_url_that_cannot_be_meant_is_refused(url: str, clock: HandClock) -> None:
     with pytest.raises(ConfigurationError, match="database_url"):

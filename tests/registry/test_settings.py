@@ -260,6 +260,11 @@ OTHER = {**PROVIDER, "name": "river", "issuer": "https://river.example.org"}
 ELEMENT = {"name": "ce", "type": "local", "site": "A", "vos": ("otter",)}
 
 
+def test_an_address_with_a_path_is_refused_even_for_a_trial() -> None:
+    with pytest.raises(ConfigurationError, match="has the path /x"):
+        safety.check(_with(mode="development", server={"base_url": "http://127.0.0.1:8000/x"}))
+
+
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [

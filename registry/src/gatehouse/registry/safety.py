@@ -1,5 +1,7 @@
 """Which settings are refused: each reason is a sentence that says what to change."""
 
+from urllib.parse import urlsplit
+
 from gatehouse.registry.errors import ConfigurationError
 from gatehouse.registry.settings import LOOPBACK, Settings
 
@@ -42,6 +44,11 @@ def check(settings: Settings) -> None:
     if bool(server.tls_certificate) != bool(server.tls_key):
         raise ConfigurationError(
             "server.tls_certificate and server.tls_key belong together: set both or neither."
+        )
+    if path := urlsplit(server.base_url).path.strip("/"):
+        raise ConfigurationError(
+            f"server.base_url has the path /{path}, but Gatehouse needs a host name of its own: "
+            "leave the path away."
         )
     found = unsafe(settings)
     if settings.mode == "production" and found:

@@ -84,6 +84,9 @@ def _locked(database: Database) -> Iterator[Connection]:
                     connection.exec_driver_sql("SELECT RELEASE_LOCK(CONCAT('gatehouse/', MD5(DATABASE())))")
     except SQLAlchemyError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
+        folder = Path(database.url.database or "").parent
+        if database.url.get_backend_name() == "sqlite" and not folder.is_dir():
+            reason = f"there is no folder {folder}; make it first"
         raise ConfigurationError(
             f"The database {database.url.render_as_string(hide_password=True)} cannot be used: {reason}. "
             "Check database_url."

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from gatehouse.auth import devices, walks
 from gatehouse.auth.devices import Device
 from gatehouse.auth.guesses import Guesses
-from gatehouse.auth.journey import Journey, address_of, out_of_step, page, read_form
+from gatehouse.auth.journey import START_AGAIN, Journey, address_of, out_of_step, page, read_form
 from gatehouse.auth.pages.render import ChooseProvider, Confirm, EnterCode, ProviderChoice, Refused
 from gatehouse.auth.providers.relying import Attempt, ProviderError
 from gatehouse.auth.scopes import Asked, parse
@@ -45,14 +45,7 @@ class Departure:
                 EnterCode(csrf="", error=error, user_code=typed[:16], action="device/code"), 404
             )
         lifetime = self.journey.settings.lifetimes.browser_session
-        begun = await self.journey.database.write(
-            lambda tx: walks.begin(
-                tx,
-                self.journey.seal,
-                device_id=row.id,
-                lifetime=lifetime,
-            )
-        )
+        begun = await self.journey.database.write(lambda tx: self._begin(tx, row, lifetime))
         shown = self.journey.pages.confirm(self._confirmation(row, code, begun.id, address))
         shown.set_cookie(
             self.journey.cookie,
@@ -64,6 +57,11 @@ class Departure:
             samesite="lax",
         )
         return shown
+
+    def _begin(self, tx: Tx, row: Device, lifetime: int) -> walks.Begun:
+        if walks.crowded(tx, row.id):
+            raise Problem(429, "slow_down", "This link was opened too often.", hint=START_AGAIN)
+        return walks.begin(tx, self.journey.seal, device_id=row.id, lifetime=lifetime)
 
     @page
     async def code(self, request: Request) -> Response:

@@ -73,6 +73,10 @@ _KNOW: Statement[tuple[()]] = sql(
 _END: Statement[tuple[()]] = sql(
     update(_T).where(_C.id == bindparam("walk"), _C.step != "ended").values(step="ended")
 )
+_MOST = 50
+_OF_DEVICE: Statement[tuple[str]] = sql(
+    select(_C.id).where(_C.device_id == bindparam("device")).limit(1).offset(_MOST - 1)
+)
 _SWEEP: Statement[tuple[()]] = sql(delete(_T).where(_C.expires_at < bindparam("before")))
 
 
@@ -93,6 +97,11 @@ def begin(tx: Tx, seal: Seal, *, device_id: str, lifetime: int) -> Begun:
         expires_at=tx.clock.now() + lifetime,
     )
     return Begun(walk, cookie)
+
+
+def crowded(tx: Tx, device_id: str) -> bool:
+    """Whether a request's link was opened so often that it is no person who opens it."""
+    return tx.one(_OF_DEVICE, device=device_id) is not None
 
 
 def find(tx: Tx, seal: Seal, cookie: str) -> Step | None:

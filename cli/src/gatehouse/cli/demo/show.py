@@ -27,10 +27,12 @@ from gatehouse.cli.signin import login
 from gatehouse.cli.tables import STATUS_STYLES
 from gatehouse.registry.clock import SYSTEM
 from gatehouse.wms.archive import unpack
+from gatehouse.wms.elements import processes
 
 GROUP = "training_user"
 _START_SECONDS = 30.0
 _JOB_SECONDS = 60.0
+_PILOT_SECONDS = 8.0  # a pilot gives its job five to end
 _FINAL = {"Done", "Failed", "Killed", "Deleted"}
 
 
@@ -41,7 +43,7 @@ def demo(once: bool, port: int) -> int:
     for end in (signal.SIGTERM, signal.SIGINT):
         signal.signal(end, signal.default_int_handler)
     with (
-        tempfile.TemporaryDirectory(prefix="gatehouse-demo-") as name,
+        tempfile.TemporaryDirectory(prefix="gatehouse-demo-", ignore_cleanup_errors=True) as name,
         _service(Path(name), port, say) as base,
     ):
         token_file = Path(name) / "token"
@@ -87,6 +89,18 @@ def _service(folder: Path, port: int, say: Console) -> Iterator[str]:
             server.wait(10)
         except subprocess.TimeoutExpired:
             server.kill()
+        _end_pilots(folder / "pilots")
+
+
+def _end_pilots(folder: Path) -> None:
+    """Pilots outlive their service, for it may come back; this one does not."""
+    found = (processes.parse(file.read_text()) for file in folder.glob("*/process"))
+    left = [process for process in found if process is not None]
+    for process in left:
+        processes.signal_session(process, signal.SIGTERM)
+    end = SYSTEM.monotonic() + _PILOT_SECONDS
+    while SYSTEM.monotonic() < end and any(processes.alive(process) for process in left):
+        sleep(0.05)
 
 
 def _end_with_parent() -> None:

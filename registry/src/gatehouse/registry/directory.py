@@ -159,7 +159,7 @@ def enrol(tx: Tx, seen: Seen, trusted: Sequence[str]) -> Enrolled:
     count, and only then may a subject be taken for the `/O=DIRAC/CN=<subject>` of a Registry user.
     """
     person, listed = find(tx, seen.issuer, seen.subject), _listed(tx, seen, trusted)
-    if person is not None and listed is not None and not _in_registry(tx, person):
+    if person is not None and listed is not None and listed.id != person.id:
         person = _relink(tx, seen, person, listed)
     if person is None:
         person = listed or _new(tx, seen)
@@ -257,16 +257,11 @@ def _listed(tx: Tx, seen: Seen, trusted: Sequence[str]) -> Person | None:
 
 
 def _relink(tx: Tx, seen: Seen, was: Person, listed: Person) -> Person:
-    """Somebody who logged in before the Registry listed them becomes the person it lists."""
+    """Somebody whom the Registry did not list, or listed as somebody else, becomes the person it lists now."""
     replace_memberships(tx, was.id, seen.issuer, ())
     tx.run(_RELINK, iss=seen.issuer, sub=seen.subject, person=listed.id)
     audit.record(tx, "person.linked", actor=listed.username, subject=listed.id, was=was.id)
     return listed
-
-
-def _in_registry(tx: Tx, person: Person) -> bool:
-    known = tx.one(_BY_ID, person=person.id)
-    return known is not None and bool(_options(known).get("registry"))
 
 
 def _options(known: _Known) -> dict[str, Any]:

@@ -190,8 +190,7 @@ def _unreachable(request: httpx.Request, error: httpx.TransportError) -> Unreach
     timeout = isinstance(error, httpx.TimeoutException)
     reason = "no answer in time" if timeout else clean(error, limit=300) or type(error).__name__
     place = f"{request.url.scheme}://{request.url.netloc.decode('ascii', 'replace')}"
-    return Unreachable(
-        f"cannot reach {clean(place, limit=200)}",
-        why=reason,
-        next_step="next: check the address and your network, then run the command again",
-    )
+    next_step = "next: check the address and your network, then run the command again"
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        next_step = "next: if you trust its authority, name the file with SSL_CERT_FILE"
+    return Unreachable(f"cannot reach {clean(place, limit=200)}", why=reason, next_step=next_step)

@@ -15,6 +15,7 @@ from gatehouse.registry.community import Communities, Mapped
 from gatehouse.registry.documents import Documents
 from gatehouse.registry.errors import ConfigurationError
 from gatehouse.registry.settings import Settings
+from tests.certificates import self_signed
 from tests.clock import HandClock
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
@@ -34,14 +35,13 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     for name in ("gatehouse.toml", "registry.cfg"):
         shutil.copy(EXAMPLES / name, tmp_path)
     (tmp_path / "tls").mkdir()
+    self_signed(tmp_path / "tls")
     words = tuple(secrets.token_urlsafe(24) for _ in range(2))
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     for name, content in (
         ("checkin.secret", words[0]),
         ("iam.secret", words[1]),
         ("master.key", key),
-        ("tls/certificate.pem", ""),
-        ("tls/key.pem", ""),
     ):
         (tmp_path / name).touch(mode=0o600)
         (tmp_path / name).write_text(content + "\n")

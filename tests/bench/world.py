@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gatehouse.cli.server import open_database, open_seal
-from gatehouse.registry import configuration, schema
+from gatehouse.registry import configuration, directory, schema
 from gatehouse.registry.clock import SYSTEM
 from gatehouse.registry.database import Database, Tx, insertion
+from gatehouse.registry.models import User
 from gatehouse.registry.settings import Settings
 from gatehouse.tokenmanager import keys
 from gatehouse.tokenmanager.issue import Mint
@@ -31,7 +32,7 @@ SITE, ELEMENT = SITES[7], "ce07.site07.org"
 PILOTS = 16_384
 OWNERS = 100
 _SECONDS = (3600, 21600, 86400, 172800)
-_ADD_PILOT = insertion(Pilot)
+_ADD_PILOT, _ADD_USER = insertion(Pilot), insertion(User)
 
 
 def pilot_id(number: int) -> str:
@@ -104,7 +105,23 @@ async def _first_jobs(database: Database, queues: int) -> None:
             job = _job(len(jobs), draw)
             jobs.setdefault(need(job), job)
         if jobs:
+            await database.write(lambda tx, owner=owner: _enrol(tx, _owner(owner)))  # type: ignore[misc]
             await submit.submit(database, _owner(owner), list(jobs.values()), draw)
+
+
+def _enrol(tx: Tx, owner: Principal) -> None:
+    """A person who is a member of the group: a job whose owner is not is not matched."""
+    tx.run(
+        _ADD_USER,
+        id=owner.subject,
+        username=owner.username,
+        name="",
+        email="",
+        status="active",
+        created_at=tx.clock.now(),
+        options="{}",
+    )
+    directory.replace_memberships(tx, owner.subject, "bench", [(owner.group, "bench")])
 
 
 def _job(number: int, draw: random.Random) -> Manifest:

@@ -3,8 +3,13 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from gatehouse.registry.database import Database
+from sqlalchemy import bindparam, select
+
+from gatehouse.registry import directory
+from gatehouse.registry.database import Database, Tx, insertion, sql, table
+from gatehouse.registry.models import Group, User
 from gatehouse.tokenmanager.principal import Kind, Principal
 from gatehouse.wms import intake, matcher, pilots, submit
 from gatehouse.wms.intake import Manifest, Offer
@@ -14,6 +19,15 @@ VO = "training.egi.eu"
 DAY = 86400
 LIFETIME = 3600
 NOBODY: frozenset[str] = frozenset()
+
+_ADD_USER, _ADD_GROUP = insertion(User), insertion(Group)
+
+
+class _Name(NamedTuple):
+    name: str
+
+
+_GROUP = sql(select(table(Group).c.name).where(table(Group).c.name == bindparam("wanted")), _Name)
 
 
 def principal(
@@ -75,10 +89,35 @@ def manifests(count: int = 1, **fields: object) -> list[Manifest]:
     return [Manifest(**{"executable": "/bin/echo", **fields})] * count  # type: ignore[arg-type]
 
 
+def enrolled(database: Database, *people: Principal) -> None:
+    """Make the registry know these people as members of their groups; those it knows already are left alone."""
+
+    def work(tx: Tx) -> None:
+        for who in people:
+            if tx.one(_GROUP, wanted=who.group) is None:
+                tx.run(_ADD_GROUP, name=who.group, vo=who.vo, properties="[]", options="{}")
+            if directory.by_name(tx, who.username) is None:
+                tx.run(
+                    _ADD_USER,
+                    id=who.subject,
+                    username=who.username,
+                    name="",
+                    email="",
+                    status="active",
+                    created_at=0,
+                    options="{}",
+                )
+            if directory.standing(tx, who.subject, who.group).refusal:
+                directory.replace_memberships(tx, who.subject, f"test {who.group}", [(who.group, "test")])
+
+    database.write_now(work)
+
+
 def submitted(
     database: Database, jobs: Sequence[Manifest] | None = None, who: Principal = ALICE, share: int = 1000
 ) -> list[int]:
     """Submit; the ids."""
+    enrolled(database, who)
     given = list(jobs) if jobs is not None else manifests()
     return asyncio.run(submit.submit(database, who, given, random.Random(1), share))
 

@@ -19,6 +19,7 @@ from gatehouse.tokenmanager.verify import Verifier
 from gatehouse.wms.api import WmsApi
 from tests.clock import HandClock
 from tests.wms.house import BASE, House
+from tests.wms.kit import ALICE, enrolled, principal
 
 OFFER = {"site": "A", "ce": "ce", "tags": [], "cpu_time": 86400, "number_of_processors": 1}
 Bearer = dict[str, str]
@@ -54,6 +55,7 @@ class Road:
         gate.check(self.app.router.routes)
         self.app.state.gate = gate.Gate(verifier, house.groups)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=BASE)
+        enrolled(house.database, ALICE, principal("bob"))
         self.alice = self.bearer("person", "id-alice", "training_user", preferred_username="alice")
         self.bob = self.bearer("person", "id-bob", "training_user", preferred_username="bob")
 

@@ -14,7 +14,7 @@ from gatehouse.registry import audit
 from gatehouse.registry.database import Database, Statement, Tx, sql, table
 from gatehouse.registry.errors import Problem
 from gatehouse.tokenmanager.principal import Principal
-from gatehouse.wms import history, pilots, queues
+from gatehouse.wms import history, owners, pilots, queues
 from gatehouse.wms.claims import PILOT, Claim, Owner
 from gatehouse.wms.constants import among
 from gatehouse.wms.intake import Offer
@@ -226,6 +226,9 @@ def _from_queue(tx: Tx, pilot: pilots.PilotRow, queue: str) -> Candidate | None:
         if job is None:
             _close_if_empty(tx, queue)
             return None
+        waiting = Claim(job.id, "", job.attempt)
+        if owners.stopped(tx, waiting, Owner(job.owner_id, job.owner, job.owner_group), 0):
+            continue
         now = tx.clock.now()
         if tx.run(_CLAIM, job=job.id, earlier=job.attempt, place=pilot.site, pilot=pilot.id, current=now):
             return job

@@ -9,14 +9,14 @@ from fastapi.responses import Response
 from msgspec import Raw, Struct
 
 from gatehouse.registry.clock import Clock
-from gatehouse.registry.database import Database
+from gatehouse.registry.database import Database, Tx
 from gatehouse.registry.errors import Problem
 from gatehouse.registry.settings import Lifetimes
 from gatehouse.tokenmanager import gate
 from gatehouse.tokenmanager.gate import allow, principal_of, route
 from gatehouse.tokenmanager.issue import Mint
 from gatehouse.tokenmanager.principal import Principal
-from gatehouse.wms import claims, intake, matcher, pilots, runs, sandboxes, shapes
+from gatehouse.wms import claims, intake, matcher, owners, pilots, runs, sandboxes, shapes
 from gatehouse.wms.claims import Owner
 from gatehouse.wms.states import PilotStatus
 from gatehouse.wms.views import encode
@@ -106,13 +106,17 @@ class PilotApi:
         said = intake.decode(_BEAT, await request.body())
         left = who.expires_at - self._clock.now()
         renew = left < self._lifetime // 2
-        if not await self._database.write(
-            lambda tx: runs.beat(tx, claim, said.application_status, renewed=renew)
-        ):
+        owner = Owner(who.subject, who.username, who.group)
+
+        def work(tx: Tx) -> bool:
+            if renew and owners.stopped(tx, claim, owner, self._lifetime):
+                return False
+            return runs.beat(tx, claim, said.application_status, renewed=renew)
+
+        if not await self._database.write(work):
             return _answer({"command": "kill", "token": None, "expires_in": left})
         if not renew:
             return _answer({"command": "continue", "token": None, "expires_in": left})
-        owner = Owner(who.subject, who.username, who.group)
         minted = claims.credential(self._mint, claim, owner, self._lifetime)
         return _answer({"command": "continue", "token": minted.token, "expires_in": minted.lifetime})
 

@@ -69,5 +69,7 @@ MEANINGS = {
     "elements[].max_pilots": "So many pilots at once.",
     "elements[].tags": "What the element offers, for jobs that ask for it.",
     "elements[].cpu_time": "Seconds of CPU time that a job may have here.",
+    "elements[].trust_payloads": "Payloads on a `local` element run as the service's user and can read its master key; "
+    "production is refused unless this says that everybody who may submit is trusted with it.",
     "elements[].work_dir": "Where pilots work; one directory each, kept for a day.",
 }

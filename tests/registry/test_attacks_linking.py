@@ -21,6 +21,14 @@ def test_an_id_that_moves_to_another_user_takes_the_login_with_it(database: Data
     assert "person.linked" in [event.kind for event in database.read_now(audit.recent)]
 
 
+def test_an_id_that_the_registry_drops_opens_its_groups_no_more(database: Database) -> None:
+    take_in(database)
+    before = enrolled(database, "m-1")
+    assert groups_of(before) != []
+    take_in(database, REGISTRY.replace(", /O=DIRAC/CN=m-1", ""))
+    assert groups_of(enrolled(database, "m-1")) == []
+
+
 def test_a_login_that_is_right_already_is_not_linked_again(database: Database) -> None:
     take_in(database)
     for _ in range(3):

@@ -6,7 +6,9 @@ import pytest
 from sqlalchemy import text
 
 from gatehouse.registry import audit, directory
-from gatehouse.registry.database import Database
+from gatehouse.registry.database import Database, insertion
+from gatehouse.registry.diracdata import DIRAC_DN
+from gatehouse.registry.models import Identity
 from tests.clock import HandClock
 from tests.registry.people import HILL, RIVER, enrolled, groups_of, rows, take_in
 
@@ -81,6 +83,8 @@ def test_a_listing_counts_only_through_a_trusted_provider(known: Database) -> No
 def test_a_login_replaces_what_that_provider_said_and_nothing_else(known: Database) -> None:
     both = [("otter_user", "one"), ("otter_pilot", "two")]
     person = enrolled(known, "x-1", groups=both).person
+    name = {"issuer": directory.DN_ISSUER, "subject": DIRAC_DN + "x-1", "user_id": person.id}
+    known.write_now(lambda tx: tx.run(insertion(Identity), **name, seen_at=0, claims="[]"))
     known.write_now(lambda tx: directory.replace_memberships(tx, person.id, RIVER, [("seal_user", "river")]))
     known.write_now(
         lambda tx: directory.replace_memberships(

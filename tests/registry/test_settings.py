@@ -257,7 +257,7 @@ def _with(**changed: Any) -> Settings:
 
 PROVIDER = {"name": "hill", "issuer": "https://hill.example.org", "kind": "aarc", "client_id": "gate"}
 OTHER = {**PROVIDER, "name": "river", "issuer": "https://river.example.org"}
-ELEMENT = {"name": "ce", "type": "local", "site": "A", "vos": ("otter",)}
+ELEMENT = {"name": "ce", "type": "local", "site": "A", "vos": ("otter",), "trust_payloads": True}
 
 
 def test_an_address_with_a_path_is_refused_even_for_a_trial() -> None:
@@ -276,6 +276,7 @@ def test_an_address_with_a_path_is_refused_even_for_a_trial() -> None:
         ({"demo": True}, "asks for no password"),
         ({"secrets": {}}, "gatehouse new-key"),
         ({"providers": ({**PROVIDER, "issuer": "http://hill.example.org"},)}, "Provider hill"),
+        ({"elements": ({"name": "ce", "type": "local", "site": "S", "vos": ("v",)},)}, "trust_payloads"),
     ],
 )
 def test_what_is_unsafe_in_production_is_refused_with_its_sentence(

@@ -72,6 +72,10 @@ class Enrolled:
     groups: tuple[Belonging, ...]
 
 
+class _Subject(NamedTuple):
+    subject: str
+
+
 _U, _I, _M, _G = (table(model) for model in (User, Identity, Membership, Group))
 _PERSON = (_U.c.id, _U.c.username, _U.c.status)
 _BY_IDENTITY = sql(
@@ -82,6 +86,12 @@ _BY_IDENTITY = sql(
 )
 _BY_ID = sql(select(*_PERSON, _U.c.options).where(_U.c.id == bindparam("person")), _Known)
 _BY_NAME = sql(select(*_PERSON, _U.c.options).where(_U.c.username == bindparam("who")), _Known)
+_SUBJECTS = sql(
+    select(_I.c.subject)
+    .where(_I.c.user_id == bindparam("person"), _I.c.issuer == bindparam("iss"))
+    .limit(100),
+    _Subject,
+)
 _ADD_USER = insertion(User)
 _RENAME: Statement[tuple[()]] = sql(
     update(_U).where(_U.c.id == bindparam("person")).values(username=bindparam("given"))
@@ -187,8 +197,14 @@ def enrol(tx: Tx, seen: Seen, trusted: Sequence[str]) -> Enrolled:
 
 
 def choices(tx: Tx, user_id: str, issuer: str, trusted: Sequence[str]) -> tuple[Belonging, ...]:
-    """The groups that a login at a provider opens: what other providers said of the person does not count."""
+    """The groups that a login at a provider opens: what other providers said of the person does not count.
+
+    What the Registry lists counts as long as it names the person's subject at this provider: an id that it
+    dropped, or gave to somebody else, opens nothing any more.
+    """
     known = tx.one(_BY_ID, person=user_id)
+    if not _still_named(tx, user_id, issuer):
+        trusted = ()
     suspended = _suspended(known) if known else ()
     groups = [
         found
@@ -197,6 +213,14 @@ def choices(tx: Tx, user_id: str, issuer: str, trusted: Sequence[str]) -> tuple[
         and found.vo not in suspended
     ]
     return tuple({found.group: found for found in groups}.values())
+
+
+def _still_named(tx: Tx, user_id: str, issuer: str) -> bool:
+    """Whether the Registry names one of the person's subjects at this issuer as theirs."""
+    found = (
+        find(tx, DN_ISSUER, DIRAC_DN + one.subject) for one in tx.all(_SUBJECTS, person=user_id, iss=issuer)
+    )
+    return any(person is not None and person.id == user_id for person in found)
 
 
 def replace_memberships(tx: Tx, user_id: str, source: str, groups: Sequence[tuple[str, str]]) -> None:

@@ -35,6 +35,12 @@ def unsafe(settings: Settings) -> list[str]:
     )
     if any(one in _EVERYBODY or one.endswith("/0") for one in server.trusted_proxies):
         found.append("server.trusted_proxies trusts everybody, so any client could claim any address.")
+    found.extend(
+        f"Element {one.name}: local pilots run payloads as the service's own user, who can read the master key. "
+        "Use it for trials, or say trust_payloads = true when everybody who may submit is trusted with it."
+        for one in settings.elements
+        if not one.trust_payloads
+    )
     return found
 
 

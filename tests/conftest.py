@@ -32,7 +32,7 @@ def clock() -> HandClock:
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def database(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> Iterator[Database]:
     """A Database with all tables and nothing in them."""
-    with _url(request.param, tmp_path) as url:
+    with scratch(request.param, tmp_path) as url:
         made = Database(url, clock, bytes(32))
         opened: list[Any] = []
         if not made.embedded:  # SQLite's writer is already connecting
@@ -49,7 +49,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -
 
 
 @contextlib.contextmanager
-def _url(kind: str, directory: Path) -> Iterator[str]:
+def scratch(kind: str, directory: Path) -> Iterator[str]:
     """A scratch database, gone afterwards."""
     if kind == "sqlite":
         yield f"sqlite:///{directory / 'gatehouse.db'}"

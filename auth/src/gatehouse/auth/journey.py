@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import structlog
@@ -148,23 +148,23 @@ class Journey:
         )
 
 
+class _Steps(Protocol):
+    """A class whose methods are steps of a journey."""
+
+    journey: Journey
+
+
 def page(handler: _Handler) -> _Handler:
     """Declare a step public, and show a Problem as a page with an id that finds its detail in the log."""
 
     @wraps(handler)
-    async def shown(self: Any, request: Request) -> Response:
+    async def shown(self: _Steps, request: Request) -> Response:
         try:
             return await handler(self, request)
         except Problem as problem:
-            return journey_of(self).refusal(problem)
+            return self.journey.refusal(problem)
 
     return allow(_PUBLIC)(shown)
-
-
-def journey_of(steps: Any) -> Journey:
-    """The journey of a class of steps."""
-    journey: Journey = steps.journey
-    return journey
 
 
 def read_form(body: bytes) -> dict[str, str]:

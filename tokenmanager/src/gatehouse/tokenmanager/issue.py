@@ -8,8 +8,6 @@ from gatehouse.registry.clock import Clock
 from gatehouse.tokenmanager.keys import Algorithm, KeyRing
 from gatehouse.tokenmanager.sign import Signer
 
-CLIENT_SCOPE_LIMIT = 1024
-
 
 @dataclass(frozen=True, slots=True)
 class Minted:

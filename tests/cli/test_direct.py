@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from gatehouse.cli.direct import Direct
 from gatehouse.cli.edge import HANDLERS
@@ -19,7 +20,10 @@ from gatehouse.tokenmanager.gate import GatedRoute, Rule, allow, members, public
 
 
 class OnlyAlice:
-    """A gate that knows one token."""
+    """A gate that knows one token, and counts nobody."""
+
+    def count(self, scope: Scope, rule: Rule) -> None:
+        """Everybody may call as often as they like."""
 
     def admit(self, headers: Headers, rule: Rule) -> object:
         if gate.bearer(headers) != "alice":
@@ -27,22 +31,22 @@ class OnlyAlice:
         return SimpleNamespace(username="alice")
 
 
-@allow(members())
+@allow(members(), "call")
 async def show(request: Request) -> Response:
     return JSONResponse([gate.principal_of(request).username, request.path_params])
 
 
-@allow(public("a test").body(4))
+@allow(public("a test").body(4), "call")
 async def take(request: Request) -> Response:
     return Response(await request.body())
 
 
-@allow(public("a test"))
+@allow(public("a test"), "call")
 async def fail(request: Request) -> Response:
     raise RuntimeError("a defect")
 
 
-@allow(public("a test"))
+@allow(public("a test"), "call")
 async def named(request: Request) -> Response:
     return Response(request.path_params["name"])
 

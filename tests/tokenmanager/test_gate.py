@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from gatehouse.registry.database import Database
 from gatehouse.registry.errors import ConfigurationError, Problem
+from gatehouse.registry.settings import LimitSettings
 from gatehouse.tokenmanager import gate
 from gatehouse.tokenmanager.gate import (
     Gate,
@@ -29,6 +30,7 @@ from gatehouse.tokenmanager.gate import (
     public,
     route,
 )
+from gatehouse.tokenmanager.limits import Limits
 from gatehouse.tokenmanager.revoke import grant_name
 from tests.clock import HandClock
 from tests.tokenmanager.kit import Desk, carrying
@@ -42,33 +44,45 @@ def desk(database: Database, clock: HandClock) -> Desk:
     return Desk(database, clock)
 
 
-@allow(public("for tests").body(10))
+@allow(public("for tests").body(10), "call")
 async def echo(request: Request) -> Response:
     return Response(await request.body())
 
 
-@allow(members("NormalUser", "Operator").body(10))
+@allow(members("NormalUser", "Operator").body(10), "call")
 async def work(request: Request) -> Response:
     return JSONResponse({"who": principal_of(request).subject, "size": len(await request.body())})
 
 
-@allow(members())
+@allow(members(), "call")
 async def anybody(request: Request) -> Response:
     return Response(principal_of(request).group)
 
 
-@allow(pilots())
+@allow(pilots(), "call")
 async def fly(request: Request) -> Response:
     return Response(principal_of(request).kind)
 
 
-@allow(either(members("JobAdministrator"), jobs()))
+@allow(either(members("JobAdministrator"), jobs()), "call")
 async def both(request: Request) -> Response:
     return Response(principal_of(request).kind)
 
 
 async def bare(_request: Request) -> Response:
     return Response("open to the world")
+
+
+@allow(public("in a class that does not exist"), "wrok")  # type: ignore[arg-type]
+async def mistyped(_request: Request) -> Response:
+    return Response()
+
+
+async def unlimited(_request: Request) -> Response:
+    return Response()
+
+
+setattr(unlimited, gate._MARK, public("marked by hand, without a class"))
 
 
 class Caller:
@@ -109,7 +123,7 @@ def client(desk: Desk) -> Caller:
         *api.routes,
     ]
     check(app.router.routes)
-    app.state.gate = Gate(desk.verifier, desk.groups)
+    app.state.gate = Gate(desk.verifier, desk.groups, Limits(LimitSettings(), desk.clock))
     return Caller(app)
 
 
@@ -132,6 +146,10 @@ def refused(answer: httpx.Response, status: int) -> dict[str, Any]:
     [
         (lambda: route("/x", bare), "declares no rule"),
         (lambda: GatedAPIRoute("/x", bare), "declares no rule"),
+        (lambda: route("/x", mistyped), "no class of limits .'wrok'.: the classes are call, document"),
+        (lambda: GatedAPIRoute("/x", mistyped), "no class of limits"),
+        (lambda: route("/x", unlimited), "no class of limits"),
+        (lambda: Mount("/x", routes=[route("/y", unlimited)]), "no class of limits"),
         (lambda: Route("/x", work), "not behind the gate"),
         (lambda: WebSocketRoute("/x", bare), "not behind the gate"),
         (lambda: Mount("/x", routes=[Route("/y", work)]), "not behind the gate"),
@@ -259,10 +277,11 @@ def test_a_body_is_bounded_with_and_without_a_length(client: Caller, desk: Desk,
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "²", "0x1", "1 1", "9" * 5000, ""])
-def test_a_length_that_is_none_is_refused(desk: Desk, length: str) -> None:
+def test_a_length_that_is_none_is_refused(client: Caller, length: str) -> None:
     scope: dict[str, Any] = {
         "type": "http",
         "path": "/echo",
+        "app": client.app,
         "headers": [(b"content-length", length.encode("latin-1"))],
     }
 

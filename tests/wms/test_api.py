@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse, Response
 
 from gatehouse.registry.database import Database
 from gatehouse.registry.errors import Problem
-from gatehouse.tokenmanager import gate
+from gatehouse.registry.settings import LimitSettings
+from gatehouse.tokenmanager import gate, limits
 from gatehouse.tokenmanager.revoke import Revocations
 from gatehouse.tokenmanager.verify import Verifier
 from gatehouse.wms.api import WmsApi
@@ -53,7 +54,7 @@ class Road:
         self.app = FastAPI(exception_handlers={Problem: _problem})
         self.app.router.routes = wms.routes()
         gate.check(self.app.router.routes)
-        self.app.state.gate = gate.Gate(verifier, house.groups)
+        self.app.state.gate = gate.Gate(verifier, house.groups, limits.Limits(LimitSettings(), house.clock))
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=BASE)
         enrolled(house.database, ALICE, principal("bob"))
         self.alice = self.bearer("person", "id-alice", "training_user", preferred_username="alice")

@@ -41,12 +41,12 @@ class AuthApi:
             route(STATIC + "/{name}", self.asset),
         ]
 
-    @allow(public("the start page says who we are").body(KIB))
+    @allow(public("the start page says who we are").body(KIB), "page")
     async def home(self, _request: Request) -> Response:
         """The start page."""
         return self._pages.home(self._home)
 
-    @allow(public("style sheet and logo").body(KIB))
+    @allow(public("style sheet and logo").body(KIB), "document")
     async def asset(self, request: Request) -> Response:
         """A static file."""
         return assets.serve(request)

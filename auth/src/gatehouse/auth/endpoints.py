@@ -64,24 +64,26 @@ class Endpoints:
             *discovery,
         ]
 
-    @allow(public("clients authenticate inside (RFC 6749 §3.2.1)"))
+    @allow(public("clients authenticate inside (RFC 6749 §3.2.1)"), "token")
     async def token(self, request: Request) -> Response:
         """The token endpoint."""
         return await self._oauth(request, self._server.token)
 
-    @allow(public("the caller proves that the token is theirs by holding it (RFC 7009 §2.1)"))
+    @allow(public("the caller proves that the token is theirs by holding it (RFC 7009 §2.1)"), "token")
     async def revoke(self, request: Request) -> Response:
         """The revocation endpoint."""
         return await self._oauth(request, lambda asked: self._server.endpoint("revocation", asked))
 
-    @allow(public("starting a login asks for nothing; a person decides in the browser (RFC 8628 §3.1)"))
+    @allow(
+        public("starting a login asks for nothing; a person decides in the browser (RFC 8628 §3.1)"), "login"
+    )
     async def device(self, request: Request) -> Response:
         """The device authorization endpoint."""
         return await self._oauth(
             request, lambda asked: self._server.answer(asked, "device", lambda: self._start_device(asked))
         )
 
-    @allow(either(members(), pilots(), jobs()))
+    @allow(either(members(), pilots(), jobs()), "call")
     async def userinfo(self, request: Request) -> Response:
         """Who the bearer is here (OpenID Connect Core §5.3)."""
         who = principal_of(request)
@@ -97,7 +99,7 @@ class Endpoints:
             said["act"] = {"sub": who.actor}
         return _json(200, said)
 
-    @allow(public("public keys are public (RFC 7517)").body(KIB))
+    @allow(public("public keys are public (RFC 7517)").body(KIB), "document")
     async def keys(self, request: Request) -> Response:
         """Our public keys; `kid`s are never used twice."""
         ring = self._server.context.mint.ring
@@ -107,14 +109,14 @@ class Endpoints:
             return Response(status_code=304, headers=headers)
         return Response(ring.jwks, media_type="application/jwk-set+json", headers=headers)
 
-    @allow(public("RFC 8414 §3: clients read it before they know anything").body(KIB))
+    @allow(public("RFC 8414 §3: clients read it before they know anything").body(KIB), "document")
     async def discovery(self, _request: Request) -> Response:
         """Metadata of the one issuer."""
         return Response(
             self._metadata, media_type="application/json", headers={"Cache-Control": "public, max-age=300"}
         )
 
-    @allow(public("verifiers at grid sites find the keys of a VO's tokens here").body(KIB))
+    @allow(public("verifiers at grid sites find the keys of a VO's tokens here").body(KIB), "document")
     async def vo_discovery(self, request: Request) -> Response:
         """Metadata of the issuer of one VO."""
         vo = request.path_params["vo"]

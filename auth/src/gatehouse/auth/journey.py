@@ -25,6 +25,7 @@ from gatehouse.registry.errors import Problem
 from gatehouse.registry.settings import Settings
 from gatehouse.tokenmanager.gate import KIB, allow, public
 from gatehouse.tokenmanager.groups import Groups
+from gatehouse.tokenmanager.limits import Limit
 from gatehouse.tokenmanager.seal import Seal
 
 log = structlog.get_logger()
@@ -154,7 +155,7 @@ class _Steps(Protocol):
     journey: Journey
 
 
-def page(handler: _Handler) -> _Handler:
+def page(handler: _Handler, limit: Limit = "page") -> _Handler:
     """Declare a step public, and show a Problem as a page with an id that finds its detail in the log."""
 
     @wraps(handler)
@@ -164,7 +165,12 @@ def page(handler: _Handler) -> _Handler:
         except Problem as problem:
             return self.journey.refusal(problem)
 
-    return allow(_PUBLIC)(shown)
+    return allow(_PUBLIC, limit)(shown)
+
+
+def guess(handler: _Handler) -> _Handler:
+    """A step whose answer could be guessed, so that fewer are let through."""
+    return page(handler, "guess")
 
 
 def read_form(body: bytes) -> dict[str, str]:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gatehouse.auth.pages.render import Pages, Refused
 from gatehouse.registry.errors import Problem
 
 log = structlog.get_logger()
@@ -35,8 +36,13 @@ async def problem(request: Request, error: Exception) -> Response:
         code = f', error="{error.code}"' if error.code == "invalid_token" else ""
         headers["WWW-Authenticate"] = _CHALLENGE + code
     if error.status in (429, 503):
-        headers["Retry-After"] = "5"
-    return JSONResponse(error.body(), error.status, headers)
+        headers["Retry-After"] = str(error.facts.get("retry_after", 5))
+    pages: Pages | None = getattr(request.app.state, "pages", None)
+    if pages is None or "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse(error.body(), error.status, headers)
+    page: Response = pages.refused(Refused("This did not work", error.message, error.hint), error.status)
+    page.headers.update(headers)
+    return page
 
 
 async def invalid(request: Request, error: Exception) -> Response:

@@ -19,12 +19,12 @@ class Health:
         """Every route of this module."""
         return [route("/healthz", self.alive), route("/readyz", self.ready)]
 
-    @allow(public("says nothing but that the process answers").body(KIB))
+    @allow(public("says nothing but that the process answers").body(KIB), "document")
     async def alive(self, _request: Request) -> Response:
         """Always yes: also without a database."""
         return JSONResponse({"status": "alive"})
 
-    @allow(public("says nothing but whether the database answers").body(KIB))
+    @allow(public("says nothing but whether the database answers").body(KIB), "document")
     async def ready(self, _request: Request) -> Response:
         """Whether requests that write would be served."""
         try:

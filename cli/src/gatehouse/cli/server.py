@@ -38,7 +38,7 @@ from gatehouse.registry.configuration import secret_of
 from gatehouse.registry.database import Database
 from gatehouse.registry.errors import ConfigurationError
 from gatehouse.registry.settings import Settings
-from gatehouse.tokenmanager import gate, keys, seal
+from gatehouse.tokenmanager import gate, keys, limits, seal
 from gatehouse.tokenmanager.groups import Groups
 from gatehouse.tokenmanager.issue import Mint
 from gatehouse.tokenmanager.revoke import Revocations
@@ -169,14 +169,15 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
     )
     app.router.routes = [*auth.routes(), *wms.routes(), *Health(database).routes(), _openapi(app)]
     gate.check(app.router.routes)
-    app.state.gate = gate.Gate(verifier, groups)
+    app.state.gate = gate.Gate(verifier, groups, limits.Limits(settings.limits, clock))
+    app.state.pages = pages
     return Front(
         Direct(app, app.router.routes), _demo_providers(settings, clock), base.startswith("https://")
     )
 
 
 def _openapi(app: FastAPI) -> gate.GatedRoute:
-    @gate.allow(gate.public("the description of the API").body(gate.KIB))
+    @gate.allow(gate.public("the description of the API").body(gate.KIB), "document")
     async def describe(_request: Request) -> Response:
         """What the routes that are not hot take and give (OpenAPI)."""
         return JSONResponse(app.openapi())

@@ -126,6 +126,32 @@ class FactorySettings(_Part):
     matched_timeout: Seconds = 600
 
 
+PerMinute = Annotated[int, Field(ge=1, le=10_000_000)]
+Burst = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class LimitSettings(_Part):
+    """How often one caller may call, by class of call: a minute, and at once after a pause. Each process counts alone.
+
+    On public routes one caller is one address (of IPv6 one /64), otherwise one person, pilot, or run of a job.
+    """
+
+    document: PerMinute = 1200
+    document_burst: Burst = 600
+    page: PerMinute = 1200
+    page_burst: Burst = 300
+    login: PerMinute = 60
+    login_burst: Burst = 150
+    token: PerMinute = 6000
+    token_burst: Burst = 1000
+    call: PerMinute = 1200
+    call_burst: Burst = 300
+    work: PerMinute = 1200
+    work_burst: Burst = 300
+    guess: PerMinute = 240
+    guess_burst: Burst = 240
+
+
 class Settings(BaseSettings):
     """All settings. `production` refuses what is only good for a trial."""
 
@@ -144,6 +170,7 @@ class Settings(BaseSettings):
     lifetimes: Lifetimes = Lifetimes()
     registry: RegistrySettings = RegistrySettings()
     factory: FactorySettings = FactorySettings()
+    limits: LimitSettings = LimitSettings()
     providers: tuple[ProviderSettings, ...] = ()
     clients: tuple[ClientSettings, ...] = ()
     elements: tuple[ElementSettings, ...] = ()

@@ -1,6 +1,6 @@
-"""The guard of every route: one declaration says who may call it, and without one the service does not start.
+"""The guard of every route: one declaration says who may call it and how often; without it, no start.
 
-    @allow(members("NormalUser"))
+    @allow(members("NormalUser"), "work")
     async def submit(request: Request) -> Response: ...
 
 Routes are made by `route` (hot paths, plain Starlette) or by a FastAPI router with `route_class=GatedAPIRoute`;
@@ -20,6 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gatehouse.registry.errors import ConfigurationError, Problem
 from gatehouse.tokenmanager.groups import Groups
+from gatehouse.tokenmanager.limits import LIMITS, Limit, Limits, neighbourhood
 from gatehouse.tokenmanager.principal import Kind, Principal
 from gatehouse.tokenmanager.verify import Refused, Verifier
 
@@ -30,12 +31,16 @@ _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may call a route: which kinds of bearer, with at least one of which properties; none means public."""
+    """Who may call a route: which kinds of bearer, with at least one of which properties; none means public.
+
+    `limit` is the class that says how often (see `limits`).
+    """
 
     why: str
     kinds: frozenset[Kind] = frozenset()
     any_of: tuple[str, ...] = ()
     max_body: int = 64 * KIB
+    limit: str = ""
 
     @property
     def public(self) -> bool:
@@ -74,11 +79,11 @@ def either(*rules: Rule, why: str = "") -> Rule:
     return Rule(why, kinds, any_of, max(rule.max_body for rule in rules))
 
 
-def allow(rule: Rule) -> Callable[[_Endpoint], _Endpoint]:
-    """Declare who may call an endpoint."""
+def allow(rule: Rule, limit: Limit) -> Callable[[_Endpoint], _Endpoint]:
+    """Declare who may call an endpoint, and how often."""
 
     def mark(endpoint: _Endpoint) -> _Endpoint:
-        setattr(endpoint, _MARK, rule)
+        setattr(endpoint, _MARK, replace(rule, limit=limit))
         return endpoint
 
     return mark
@@ -90,17 +95,25 @@ def rule_of(endpoint: object) -> Rule | None:
 
 
 class Gate:
-    """Decides each call from the bearer's token alone, offline."""
+    """Decides each call from the bearer's token and what they called before, offline."""
 
-    def __init__(self, verifier: Verifier, groups: Groups) -> None:
+    def __init__(self, verifier: Verifier, groups: Groups, limits: Limits) -> None:
         self._verifier = verifier
         self._groups = groups
+        self._limits = limits
+
+    def count(self, scope: Scope, rule: Rule) -> None:
+        """Count a call of anybody for where it comes from. Raises Problem 429."""
+        client = scope.get("client")
+        self._limits.take(rule.limit, neighbourhood(client[0]) if client else "")
 
     def admit(self, headers: Headers, rule: Rule) -> Principal:
-        """The bearer, if the rule lets them through. Raises Problem 401 or 403."""
+        """The bearer, if the rule lets them through. Raises Problem 401, 403 or 429."""
         verdict = self._verifier.verify(bearer(headers))
         if isinstance(verdict, Refused):
             raise _unauthenticated(verdict.reason, verdict.detail)
+        # each run of a job counts for itself: its owner may have thousands
+        self._limits.take(rule.limit, verdict.claim or verdict.subject)
         if verdict.kind not in rule.kinds:
             raise self._wrong_kind(verdict, rule)
         if rule.any_of and verdict.kind == "person" and verdict.properties.isdisjoint(rule.any_of):
@@ -190,8 +203,10 @@ def _pass(endpoint: object, scope: Scope, receive: Receive) -> Receive:
     if rule is None:
         raise ConfigurationError(f"the route {scope.get('path')} declares no rule")
     headers = Headers(scope=scope)
-    if not rule.public:
-        gate: Gate = scope["app"].state.gate
+    gate: Gate = scope["app"].state.gate
+    if rule.public:
+        gate.count(scope, rule)
+    else:
         scope["gatehouse.principal"] = gate.admit(headers, rule)
     length = headers.get("content-length")
     if length is not None and (not length.isdecimal() or len(length) > 18 or int(length) > rule.max_body):
@@ -226,7 +241,7 @@ def _too_large(limit: int) -> Problem:
 
 
 def check(routes: Iterable[BaseRoute]) -> None:
-    """Refuse to start when a route declares no rule, or would not be guarded. Raises ConfigurationError."""
+    """Refuse to start when a route would not be guarded or counted. Raises ConfigurationError."""
     for found in routes:
         if isinstance(found, Mount):
             if not found.routes:
@@ -237,7 +252,10 @@ def check(routes: Iterable[BaseRoute]) -> None:
             raise ConfigurationError(
                 f"{found!r} is not behind the gate: make it with gate.route or GatedAPIRoute."
             )
-        if rule_of(found.endpoint) is None:
+        rule, name = rule_of(found.endpoint), f"{sorted(found.methods or ())} {found.path}"
+        if rule is None:
+            raise ConfigurationError(f"{name} declares no rule: add @allow(...) to {found.endpoint!r}.")
+        if rule.limit not in LIMITS:
             raise ConfigurationError(
-                f"{sorted(found.methods or ())} {found.path} declares no rule: add @allow(...) to {found.endpoint!r}."
+                f"{name} is in no class of limits ({rule.limit!r}): the classes are {', '.join(sorted(LIMITS))}."
             )

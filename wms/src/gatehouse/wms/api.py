@@ -71,7 +71,7 @@ class WmsApi:
         ]
         return [*hot, *api.routes]
 
-    @allow(members("NormalUser").body(4 * MIB))
+    @allow(members("NormalUser").body(4 * MIB), "work")
     async def submit(self, request: Request) -> Response:
         """Submit up to 1000 jobs: all or none."""
         who = principal_of(request)
@@ -82,14 +82,14 @@ class WmsApi:
         self._wake()
         return answer({"ids": ids}, 201)
 
-    @allow(members())
+    @allow(members(), "call")
     async def get(self, request: Request) -> Response:
         """One job."""
         job_id = request.path_params["job_id"]
         who = principal_of(request)
         return answer(view(await self._database.read(lambda tx: jobs.get(tx, who, bounded(job_id)))))
 
-    @allow(members())
+    @allow(members(), "call")
     async def search(
         self,
         request: Request,
@@ -108,7 +108,7 @@ class WmsApi:
         rows = await self._database.read(lambda tx: jobs.search(tx, who, query))
         return answer({"jobs": [view(row) for row in rows]})
 
-    @allow(members())
+    @allow(members(), "call")
     async def log(self, request: Request, job_id: int) -> Response:
         """How a job came to its status."""
         who = principal_of(request)
@@ -125,7 +125,7 @@ class WmsApi:
         ]
         return answer({"events": events})
 
-    @allow(members())
+    @allow(members(), "call")
     async def output(self, request: Request, job_id: int) -> Response:
         """The output sandbox of a job, a tar.bz2 archive."""
         who = principal_of(request)
@@ -136,14 +136,14 @@ class WmsApi:
             raise Problem(404, "no_output", f"Job {job_id} has no output sandbox.", hint=hint)
         return Response(content, media_type=TAR)
 
-    @allow(members())
+    @allow(members(), "call")
     async def kill(self, request: Request, job_id: int) -> Response:
         """Kill a job. Its credential is dead at once."""
         who, lifetime = principal_of(request), self._token_lifetime
         ended = await self._database.write(lambda tx: jobs.kill(tx, who, bounded(job_id), lifetime))
         return self._ended(ended)
 
-    @allow(members())
+    @allow(members(), "call")
     async def delete(self, request: Request, job_id: int) -> Response:
         """Delete a job that does not run."""
         who, lifetime = principal_of(request), self._token_lifetime
@@ -155,13 +155,13 @@ class WmsApi:
             self._revoked.note(revoke.claim_name(ended.claim.name), self._clock.now() + self._token_lifetime)
         return answer({"status": ended.status})
 
-    @allow(members("NormalUser").body(sandboxes.LIMIT))
+    @allow(members("NormalUser").body(sandboxes.LIMIT), "work")
     async def store(self, request: Request) -> Response:
         """Store a sandbox; its id is the sha256 of its content."""
         stored = await sandboxes.store(self._database, principal_of(request), await request.body())
         return answer(stored._asdict(), 201)
 
-    @allow(either(members(), gate.jobs()))
+    @allow(either(members(), gate.jobs()), "work")
     async def fetch(self, request: Request, sandbox_id: str) -> Response:
         """The content of a sandbox."""
         who = principal_of(request)

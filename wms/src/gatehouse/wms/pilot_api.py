@@ -79,7 +79,7 @@ class PilotApi:
         api.add_api_route(path, self.upload, methods=["POST"], status_code=201, response_model=stored)
         api.add_api_route("/api/pilots/status", self.pilot_status, methods=["POST"], response_model=status)
 
-    @allow(gate.pilots())
+    @allow(gate.pilots(), "work")
     async def match(self, request: Request) -> Response:
         """One job for this pilot, or 204."""
         offer = intake.decode(_OFFER, await request.body())
@@ -98,7 +98,7 @@ class PilotApi:
         )
         return _answer(given)
 
-    @allow(gate.jobs())
+    @allow(gate.jobs(), "work")
     async def heartbeat(self, request: Request) -> Response:
         """The run is alive; the answer says whether to go on, and renews the credential when it is due."""
         who = principal_of(request)
@@ -120,7 +120,7 @@ class PilotApi:
         minted = claims.credential(self._mint, claim, owner, self._lifetime)
         return _answer({"command": "continue", "token": minted.token, "expires_in": minted.lifetime})
 
-    @allow(gate.jobs())
+    @allow(gate.jobs(), "work")
     async def status(self, request: Request) -> Response:
         """The run reports a change of status; 409 when it is not the job's run any more."""
         who = principal_of(request)
@@ -129,14 +129,14 @@ class PilotApi:
         now = await self._database.write(lambda tx: runs.report(tx, who, claim, said, self._lifetime))
         return _answer({"status": now})
 
-    @allow(gate.jobs().body(sandboxes.LIMIT))
+    @allow(gate.jobs().body(sandboxes.LIMIT), "work")
     async def upload(self, request: Request, job_id: int) -> Response:
         """Hand in the output sandbox of a job, a tar.bz2 archive."""
         body = await request.body()
         stored = await sandboxes.store_output(self._database, principal_of(request), job_id, body)
         return _answer(stored._asdict(), 201)
 
-    @allow(gate.pilots())
+    @allow(gate.pilots(), "work")
     async def pilot_status(self, request: Request) -> Response:
         """A pilot says how it ended; a job that it still holds goes back to its queue."""
         who: Principal = principal_of(request)

@@ -30,6 +30,11 @@ MEANINGS = {
     "lifetimes.job_token": "The credential of one run of a job; heartbeats renew it when half of it is gone.",
     "lifetimes.compute_token": "The token with which pilots are sent to one compute element.",
     "registry.file": "A DIRAC configuration whose `Registry` section is read at every start.",
+    "egress.allow": (
+        "Beside port 443 of public addresses, and the issuers of the providers, the service connects to these only, "
+        "whoever names them: `host:port`, as it stands in the URL. For parts of a provider, or of a client, that are "
+        "inside your network or at another port."
+    ),
     "factory.interval": "Seconds between two looks at the queues.",
     "factory.heartbeat": "Seconds between two heartbeats of a job; a kill is heard at the next one.",
     "factory.stalled_after": "Seconds of silence after which a running job is taken back.",
@@ -69,6 +74,10 @@ MEANINGS = {
         "Register `/auth/redirect/<name>` there instead of `/auth/redirect`. Do so at every provider that does not "
         "name itself in its answers (`iss`, RFC 9207) when there is more than one: without, another provider could "
         "take its logins over."
+    ),
+    "providers[].fresh_login": (
+        "Whether it can be asked for a login of just now (`max_age`) and says when it was (`auth_time`). Only with "
+        "`false` is that left out; then an old session at the provider is enough to approve a device."
     ),
     "providers[].ca_file": "A certificate authority for this provider alone, in place of the system's.",
     "clients[].client_id": "The identifier; one of a built-in client replaces it.",

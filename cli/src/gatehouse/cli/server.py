@@ -106,7 +106,7 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
     mint = Mint(ring, settings.issuer, f"{base}/api", clock)
     verifier = Verifier(ring, settings.issuer, f"{base}/api", groups, revoked, clock)
     clients = Clients(settings.clients)
-    providers = Providers(settings.providers, f"{settings.issuer}/redirect", clock)
+    providers = Providers(settings, f"{settings.issuer}/redirect", clock)
     pages = Pages(demo=settings.demo)
     server = Server(clients, Context(mint, sealed, groups, settings.lifetimes, clock))
     journey = Journey(

@@ -83,7 +83,26 @@ class ProviderSettings(_Part):
     user_claim: str = "sub"
     # a callback of its own, /auth/redirect/<name>: against mix-up where it does not name itself (RFC 9700 §4.4.2)
     own_redirect: bool = False
+    # it honours `max_age` and tells `auth_time` (OpenID Connect Core §2); without, no login there is known to be fresh
+    fresh_login: bool = True
     ca_file: Path | None = None
+
+    @field_validator("issuer")
+    @classmethod
+    def _issuer(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("must be a URL such as https://aai.example.org")
+        if "?" in value or "#" in value or not value.isascii() or not value.isprintable() or " " in value:
+            raise ValueError("must have no query, no fragment and no blanks (OpenID Connect Discovery §3)")
+        return value
+
+    @field_validator("scope")
+    @classmethod
+    def _scope(cls, value: str) -> str:
+        if "openid" not in value.split():
+            raise ValueError("must hold openid: without it no provider says who somebody is")
+        return value
 
 
 class ClientSettings(_Part):
@@ -115,6 +134,15 @@ class RegistrySettings(_Part):
     """A DIRAC-style configuration file whose `Registry` section is read at every start."""
 
     file: Path | None = None
+
+
+class EgressSettings(_Part):
+    """Where the service may connect to beside public addresses at port 443 and the providers' own issuers."""
+
+    allow: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")], ...],
+        Field(max_length=256),
+    ] = ()
 
 
 class FactorySettings(_Part):
@@ -169,6 +197,7 @@ class Settings(BaseSettings):
     secrets: SecretSettings = SecretSettings()
     lifetimes: Lifetimes = Lifetimes()
     registry: RegistrySettings = RegistrySettings()
+    egress: EgressSettings = EgressSettings()
     factory: FactorySettings = FactorySettings()
     limits: LimitSettings = LimitSettings()
     providers: tuple[ProviderSettings, ...] = ()

@@ -1,18 +1,18 @@
-"""What a provider says of itself, and its keys: cached, refetched on an unknown key, kept when it fails."""
+"""What a provider says of itself: cached, fetched once however many ask, kept for a while when it is away."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-import jwt
+import httpx
 from jwt import PyJWK
 
 from gatehouse.auth.providers.fetch import Fetcher, FetchError
+from gatehouse.auth.providers.jwks import COOL_DOWN, EXPIRY, KeySet, lifetime
 from gatehouse.registry.clock import Clock
 
-ALGORITHMS = ("RS256", "ES256")  # a constant: a provider's list may hold `none` (identity facts §2.1)
-_FRESH = 3600.0
-_COOL_DOWN = 10.0  # after a failure, and between refetches for unknown keys
-_MAX_KEYS = 32
+ALGORITHMS = ("RS256", "ES256")  # a constant: a provider's list may hold `none`, and IAM's does
+_MAX_URL = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,53 +35,51 @@ class Discovery:
         self._issuer = issuer
         self._fetcher = fetcher
         self._clock = clock
+        self._lock = asyncio.Lock()
         self._metadata: Metadata | None = None
-        self._keys: dict[str, PyJWK] = {}
-        self._metadata_at = self._keys_at = self._failed_at = self._keys_asked_at = float("-inf")
         self._failure = ""
+        self._seen_at = self._stale_at = self._failed_at = float("-inf")
+        self.keys = KeySet(self._jwks_uri, fetcher, clock)
 
     async def metadata(self) -> Metadata:
-        """The current metadata, or the last good one while the provider is away. Raises FetchError."""
-        now = self._clock.monotonic()
-        if self._metadata is not None and now - self._metadata_at < _FRESH:
-            return self._metadata
-        if now - self._failed_at < _COOL_DOWN:
-            if self._metadata is None:
-                raise FetchError(f"{self._failure} (asked less than {_COOL_DOWN:.0f} s ago)")
-            return self._metadata
-        try:
-            self._metadata = _read(await self._fetcher.get(well_known(self._issuer)), self._issuer)
-            self._metadata_at = now
-        except FetchError as error:
-            self._failed_at, self._failure = now, str(error)
-            if self._metadata is None:
-                raise
+        """The current metadata, or the last good one for some days while the provider is away. Raises FetchError."""
+        if self._due():
+            async with self._lock:
+                if self._due():  # whoever was before us may have fetched it
+                    await self._load()
+        if self._metadata is None:
+            raise FetchError(f"{self._failure} (asked less than {COOL_DOWN:.0f} s ago)")
+        if self._expired():
+            raise FetchError(f"what it last said is older than {EXPIRY / 86400:.0f} days: {self._failure}")
         return self._metadata
 
     async def key(self, kid: str | None) -> PyJWK | None:
-        """The signing key of that id; one refetch per cool-down when it is unknown. Raises FetchError."""
+        """The provider's signing key of that id; None when it publishes none such. Raises FetchError."""
+        return await self.keys.key(kid)
+
+    async def _jwks_uri(self) -> str:
+        return (await self.metadata()).jwks_uri
+
+    def _due(self) -> bool:
         now = self._clock.monotonic()
-        wanted = now - self._keys_at >= _FRESH or self._pick(kid) is None
-        if wanted and (not self._keys or now - self._keys_asked_at >= _COOL_DOWN):
-            self._keys_asked_at = now
-            await self._load_keys(now)
-        return self._pick(kid)
+        if now < self._stale_at or now - self._failed_at < COOL_DOWN:
+            return False
+        # whoever can live with the old one need not wait for the one who is fetching
+        return self._metadata is None or self._expired() or not self._lock.locked()
 
-    def _pick(self, kid: str | None) -> PyJWK | None:
-        if kid is None:
-            return next(iter(self._keys.values())) if len(self._keys) == 1 else None
-        return self._keys.get(kid)
+    def _expired(self) -> bool:
+        return self._clock.monotonic() - self._seen_at >= EXPIRY
 
-    async def _load_keys(self, now: float) -> None:
-        """Replace the key set; an empty or broken answer leaves the old one."""
+    async def _load(self) -> None:
         try:
-            keys = _read_keys(await self._fetcher.get((await self.metadata()).jwks_uri))
-        except FetchError:
-            if not self._keys:
-                raise
+            fetched = await self._fetcher.look(well_known(self._issuer))
+            self._metadata = read(fetched.document, self._issuer)
+        except FetchError as error:
+            self._failed_at, self._failure = self._clock.monotonic(), str(error)
             return
-        if keys:
-            self._keys, self._keys_at = keys, now
+        self._failure = ""
+        self._seen_at = self._clock.monotonic()
+        self._stale_at = self._seen_at + lifetime(fetched)
 
 
 def well_known(issuer: str) -> str:
@@ -89,43 +87,31 @@ def well_known(issuer: str) -> str:
     return issuer.rstrip("/") + "/.well-known/openid-configuration"
 
 
-def _read(document: dict[str, Any], issuer: str) -> Metadata:
+def read(document: dict[str, Any], issuer: str) -> Metadata:
+    """A discovery document that is the issuer's own (OpenID Connect Discovery §4.3). Raises FetchError."""
     if document.get("issuer") != issuer:
         raise FetchError(f"{well_known(issuer)}: the document names another issuer")
     names = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
-    urls = {name: document.get(name) for name in names}
     scheme = issuer.partition("://")[0]
-    for name, url in urls.items():
-        if not isinstance(url, str) or not url.startswith(f"{scheme}://") or len(url) > 1024:
+    for name in names:
+        if not _is_address(document.get(name), scheme):
             raise FetchError(f"{well_known(issuer)}: {name} is missing or not {scheme}")
     methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     return Metadata(
         issuer=issuer,
         sends_iss=document.get("authorization_response_iss_parameter_supported") is True,
         secret_post=isinstance(methods, list) and "client_secret_basic" not in methods,
-        **{name: str(url) for name, url in urls.items()},
+        **{name: str(document[name]) for name in names},
     )
 
 
-def _read_keys(document: dict[str, Any]) -> dict[str, PyJWK]:
-    found = document.get("keys")
-    keys: dict[str, PyJWK] = {}
-    for index, entry in enumerate(found[:_MAX_KEYS] if isinstance(found, list) else []):
-        alg = _algorithm(entry)
-        if alg is None:
-            continue
-        try:
-            keys[str(entry.get("kid", f"#{index}"))] = PyJWK(entry, algorithm=alg)
-        except (jwt.InvalidTokenError, jwt.PyJWKError, ValueError, TypeError):
-            continue  # a key we cannot read signs nothing for us
-    return keys
-
-
-def _algorithm(entry: Any) -> str | None:
-    """The one algorithm a key may be used with; keys for encryption or of other kinds are left out."""
-    if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
-        return None
-    natural = {"RSA": "RS256", "EC": "ES256"}.get(str(entry.get("kty")))
-    if natural == "ES256" and entry.get("crv") != "P-256":
-        return None
-    return natural if entry.get("alg", natural) == natural else None
+def _is_address(url: object, scheme: str) -> bool:
+    """Whether a browser may be sent there, or a request: where the latter may go, the guard says."""
+    if not isinstance(url, str) or len(url) > _MAX_URL or not url.isascii() or not url.isprintable():
+        return False
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        return False
+    odd = parsed.userinfo or "#" in url or " " in url or "\\" in url
+    return parsed.scheme == scheme and url.startswith(f"{scheme}://") and bool(parsed.host) and not odd

@@ -1,90 +1,221 @@
-"""The one way out: bounded, no redirects, JSON objects only."""
+"""The one way out: through the guard, bounded in time and size, no redirects, JSON objects only."""
 
 import asyncio
+import base64
 import json
+import re
+import ssl
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import quote_plus, urlencode
 
+import httpcore
 import httpx
 
-TIMEOUT = httpx.Timeout(5.0)
-TOTAL = 8.0  # seconds for a whole answer: TIMEOUT starts again with each byte
+from gatehouse.auth.providers.egress import Guard, GuardedBackend, NotAllowed, Resolver, resolve
+from gatehouse.registry.errors import ConfigurationError
+
+TOTAL = 5.0  # seconds for everything: the name, the connection and the whole answer
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16
+_CONNECTIONS = 16
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=(\d{1,9})(?:$|[\s,])", re.IGNORECASE)
 
 
 class FetchError(Exception):
     """Why nothing usable came back; never carries a body or a credential."""
 
 
-class Fetcher:
-    """HTTP to one provider."""
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A document, and for how many seconds its sender calls it fresh (None: nothing said)."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
+    document: dict[str, Any]
+    max_age: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    raw: bytes
+    cache_control: str
+
+
+class Fetcher:
+    """HTTP to one party, with connections of its own, so that one that hangs holds up nobody else.
+
+    Cookies, redirects, compression and the environment's proxies do not exist here.
+    """
+
+    def __init__(self, guard: Guard, tls: ssl.SSLContext | None = None, resolver: Resolver = resolve) -> None:
+        self._guard = guard
+        self._backend = GuardedBackend(guard, resolver)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls or context(),
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=4,
+            keepalive_expiry=5.0,
+            network_backend=self._backend,
+        )
 
     async def get(self, url: str, *, bearer: str = "") -> dict[str, Any]:
         """A JSON object by GET, with a bearer token if given. Raises FetchError."""
+        return (await self.look(url, bearer=bearer)).document
+
+    async def look(self, url: str, *, bearer: str = "") -> Fetched:
+        """The same, with what the sender says about its freshness. Raises FetchError."""
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-        return await self._send(self._request("GET", url, headers))
+        where, answer = await self._send("GET", url, headers)
+        return Fetched(_object(where, answer), _max_age(answer.cache_control))
 
     async def post(
         self, url: str, form: Mapping[str, str], auth: tuple[str, str] | None = None
     ) -> dict[str, Any]:
         """A JSON object by POST of a form, with client_secret_basic if `auth` is given. Raises FetchError."""
-        request = self._request("POST", url, {}, dict(form))
-        if auth is not None:
-            request.headers["Authorization"] = httpx.BasicAuth(*auth)._auth_header
-        return await self._send(request)
+        headers = {"Authorization": _basic(*auth)} if auth is not None else {}
+        where, answer = await self._send("POST", url, headers, urlencode(form).encode())
+        return _object(where, answer)
 
-    def _request(
-        self, method: str, url: str, headers: Mapping[str, str], data: dict[str, str] | None = None
-    ) -> httpx.Request:
-        # nothing compressed: a few kilobytes could grow to gigabytes before they are counted
-        sent = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
-        try:
-            return self._client.build_request(method, url, headers=sent, data=data)
-        except (httpx.InvalidURL, UnicodeError) as error:
-            raise FetchError(f"{method} {url[:200]}: this is no address") from error
+    async def tell(self, url: str, form: Mapping[str, str]) -> None:
+        """POST a form to somebody who only has to take it: any 2xx will do, no body is read. Raises FetchError."""
+        where, answer = await self._send("POST", url, {}, urlencode(form).encode(), read=False)
+        if not 200 <= answer.status < 300:
+            raise FetchError(f"{where}: status {answer.status}")
 
-    async def _send(self, request: httpx.Request) -> dict[str, Any]:
-        where = f"{request.method} {request.url.copy_with(query=None)}"
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._pool.aclose()
+        self._backend.close()
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        read: bool = True,
+    ) -> tuple[str, _Answer]:
+        where = f"{method} {shown(url)}"
         try:
+            target = self._guard.target(url)
             async with asyncio.timeout(TOTAL):
-                response = await self._client.send(request, stream=True, follow_redirects=False)
-                try:
-                    raw = await _bounded(response, where)
-                finally:
-                    await response.aclose()
+                return where, await self._exchange(where, method, target, headers, body, read)
         except TimeoutError as error:
             raise FetchError(f"{where}: no whole answer within {TOTAL:.0f} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise FetchError(f"{where}: {type(error).__name__}") from error
-        if response.status_code != 200:
-            raise FetchError(f"{where}: status {response.status_code}{_oauth_error(raw)}")
-        return parse_object(raw, where)
+        except NotAllowed as error:
+            raise FetchError(f"{where}: {error}") from error
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+            _failed(where, error)
+
+    async def _exchange(
+        self,
+        where: str,
+        method: str,
+        target: httpx.URL,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        read: bool,
+    ) -> _Answer:
+        url = httpcore.URL(
+            scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
+        )
+        # nothing compressed: a few kilobytes could grow to gigabytes before they are counted
+        sent = {"Host": target.netloc.decode("ascii"), "Accept": "application/json"}
+        sent |= {"Accept-Encoding": "identity", "User-Agent": "gatehouse", **headers}
+        if body is not None:
+            sent |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
+        async with self._pool.stream(method, url, headers=list(sent.items()), content=body) as response:
+            said = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+            if read and said.get(b"content-encoding", "identity") != "identity":
+                raise FetchError(f"{where}: the answer is compressed, which was not asked for")
+            raw = await _bounded(response, where) if read else b""
+        return _Answer(response.status, raw, said.get(b"cache-control", ""))
 
 
-async def _bounded(response: httpx.Response, where: str) -> bytes:
+def context(ca_file: Path | None = None) -> ssl.SSLContext:
+    """How certificates are checked: against the usual authorities, or that of a file alone.
+
+    Raises ConfigurationError when the file cannot be used.
+    """
+    if ca_file is None:
+        return httpx.create_ssl_context(trust_env=False)
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"providers.ca_file {ca_file} cannot be used ({error}). Give certificates in PEM."
+        ) from error
+
+
+def shown(url: object) -> str:
+    """An address for people: without its query, which may hold secrets, and bounded."""
+    return "".join(c for c in str(url).partition("?")[0][:200] if c.isprintable())
+
+
+def complaint(error: object, description: object = None) -> str:
+    """What a provider gave as `error` and `error_description` (RFC 6749 §5.2), bounded and in plain characters."""
+    code, words = clean(error, 64), clean(description, 200)
+    return f"{code} ({words})" if code and words else code or words
+
+
+def clean(text: object, length: int) -> str:
+    """Somebody else's text for a page or a log: one line of visible characters; empty if it is no text."""
+    if not isinstance(text, str):
+        return ""
+    plain = "".join(c if c.isprintable() else " " for c in text[: length * 4])
+    return " ".join(plain.split())[:length].strip()
+
+
+def parse_object(raw: bytes, where: str) -> dict[str, Any]:
+    """A JSON object, of bounded depth. Raises FetchError."""
+    try:
+        value = json.loads(raw, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise FetchError(f"{where}: not JSON") from error
+    if not isinstance(value, dict) or _depth(value) > MAX_DEPTH:
+        raise FetchError(f"{where}: not a JSON object of reasonable depth")
+    return value
+
+
+async def _bounded(response: httpcore.Response, where: str) -> bytes:
     raw = bytearray()
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise FetchError(f"{where}: the answer is compressed, which was not asked for")
-    async for chunk in response.aiter_raw():
+    async for chunk in response.aiter_stream():
         raw += chunk
         if len(raw) > MAX_BYTES:
             raise FetchError(f"{where}: the answer is larger than {MAX_BYTES // 1024} KiB")
     return bytes(raw)
 
 
-def parse_object(raw: bytes, where: str) -> dict[str, Any]:
-    """A JSON object, of bounded depth. Raises FetchError."""
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise FetchError(f"{where}: not JSON") from error
-    if not isinstance(value, dict) or _depth(value) > MAX_DEPTH:
-        raise FetchError(f"{where}: not a JSON object of reasonable depth")
-    return value
+def _object(where: str, answer: _Answer) -> dict[str, Any]:
+    if answer.status != 200:
+        raise FetchError(f"{where}: status {answer.status}{_oauth_error(answer.raw)}")
+    return parse_object(answer.raw, where)
+
+
+def _failed(where: str, error: Exception) -> NoReturn:
+    inner = error.__cause__
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        raise FetchError(f"{where}: its certificate is not accepted ({inner.verify_message})") from error
+    raise FetchError(f"{where}: {type(error).__name__}") from error
+
+
+def _basic(name: str, secret: str) -> str:
+    """RFC 6749 §2.3.1: each part is form-encoded, so that a colon or a percent sign in it stays what it is."""
+    return "Basic " + base64.b64encode(f"{quote_plus(name)}:{quote_plus(secret)}".encode()).decode()
+
+
+def _max_age(cache_control: str) -> int | None:
+    if re.search(r"\bno-(?:store|cache)\b", cache_control, re.IGNORECASE):
+        return 0
+    found = _MAX_AGE.search(cache_control)
+    return int(found[1]) if found else None
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _depth(value: object) -> int:
@@ -103,7 +234,8 @@ def _children(node: object) -> list[object]:
 
 def _oauth_error(raw: bytes) -> str:
     try:
-        code = json.loads(raw).get("error", "")
-    except (ValueError, AttributeError, RecursionError):
+        given = json.loads(raw)
+    except (ValueError, RecursionError):
         return ""
-    return f", error {str(code)[:64]}" if code else ""
+    said = complaint(given.get("error"), given.get("error_description")) if isinstance(given, dict) else ""
+    return f", error {said}" if said else ""

@@ -10,6 +10,7 @@ import jwt
 from jwt import PyJWK
 
 MAX_ID_TOKEN = 16 * 1024
+MAX_HEADER = 8 * 1024
 LEEWAY = 60
 
 
@@ -31,10 +32,15 @@ def key_id(token: str) -> str | None:
     """The `kid` of the header, only to choose among the provider's own keys. Raises BadIdToken."""
     if len(token) > MAX_ID_TOKEN:
         raise BadIdToken("it is longer than 16 kB")
+    if len(token.partition(".")[0]) > MAX_HEADER:
+        raise BadIdToken("its header is longer than 8 kB")
     try:
         header = jwt.get_unverified_header(token)
-    except (jwt.InvalidTokenError, RecursionError) as error:
+    except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
         raise BadIdToken("it is not a signed token") from error
+    # another kind of token of the same provider must not pass for this one (RFC 8725 §3.11)
+    if str(header.get("typ", "JWT")).lower() not in ("jwt", "application/jwt"):
+        raise BadIdToken("it is another kind of token (typ)")
     if "crit" in header:
         raise BadIdToken("it has critical header fields that nobody here knows")
     kid = header.get("kid")
@@ -70,12 +76,30 @@ def verify(token: str, key: PyJWK, expected: Expected, now: int) -> dict[str, An
         raise BadIdToken("its signature is wrong") from error
     except jwt.MissingRequiredClaimError as error:
         raise BadIdToken(f"the claim {error.claim} is missing") from error
-    except (jwt.InvalidTokenError, RecursionError) as error:
+    except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError) as error:
         raise BadIdToken(f"it is malformed ({type(error).__name__})") from error
     _times(claims, now)
     _parties(claims, expected)
     _access_token_hash(claims, expected.access_token)
     return claims
+
+
+def auth_time(claims: dict[str, Any]) -> int | None:
+    """The claim `auth_time`, epoch seconds; None when it is not there or not a number."""
+    value = claims.get("auth_time")
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 53
+    return int(value) if usable and value is not None else None
+
+
+def fresh(claims: dict[str, Any], earliest: int, now: int) -> None:
+    """Whether the person logged in since `earliest` (OpenID Connect Core §3.1.3.7, 13). Raises BadIdToken."""
+    at = auth_time(claims)
+    if at is None:
+        raise BadIdToken("it does not say when you logged in there (auth_time), which was asked for")
+    if at > now + LEEWAY:
+        raise BadIdToken("it says that you logged in there in the future (auth_time)")
+    if at < earliest - LEEWAY:
+        raise BadIdToken("your login there is too old (auth_time); log out there and try again")
 
 
 def _times(claims: dict[str, Any], now: int) -> None:

@@ -3,20 +3,19 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-import httpx
 import structlog
 
 from gatehouse.auth.providers import idtoken
 from gatehouse.auth.providers.discovery import Discovery
-from gatehouse.auth.providers.fetch import TIMEOUT, Fetcher, FetchError
+from gatehouse.auth.providers.egress import Guard
+from gatehouse.auth.providers.fetch import Fetcher, FetchError, clean, context
 from gatehouse.registry.clock import Clock
 from gatehouse.registry.configuration import secret_of
-from gatehouse.registry.settings import ProviderSettings
+from gatehouse.registry.settings import ProviderSettings, Settings
 
 log = structlog.get_logger()
 
@@ -43,26 +42,57 @@ class Documents:
     id_token: dict[str, Any]
     userinfo: dict[str, Any]
 
+    @property
+    def auth_time(self) -> int | None:
+        """When the person last logged in there, epoch seconds; None when the provider does not say."""
+        return idtoken.auth_time(self.id_token)
+
+    @property
+    def acr(self) -> str:
+        """How (OpenID Connect Core §2, `acr`); empty when the provider does not say."""
+        return clean(self.id_token.get("acr"), 255)
+
+    @property
+    def sid(self) -> str:
+        """The provider's name for its session with the browser; empty when it does not say."""
+        return clean(self.id_token.get("sid"), 255)
+
+    @property
+    def subject(self) -> str:
+        """The provider's `sub`, unique together with its issuer, whatever else the person is called by."""
+        return str(self.id_token["sub"])
+
+
+class _Tokens(NamedTuple):
+    """What is used of a token answer. A refresh token is not: nobody here keeps it, so nobody can lose it."""
+
+    access: str
+    id: str
+
 
 class Provider:
     """One upstream provider."""
 
-    def __init__(
-        self, given: ProviderSettings, redirect_uri: str, client: httpx.AsyncClient, clock: Clock
-    ) -> None:
+    def __init__(self, given: ProviderSettings, redirect_uri: str, fetcher: Fetcher, clock: Clock) -> None:
         self.settings = given
         self.name = given.name
         self.title = given.title or given.name
         self.callback = given.name if given.own_redirect else ""
         self._redirect_uri = f"{redirect_uri}/{self.callback}".rstrip("/")
         self._secret = secret_of(given.client_secret, given.client_secret_file, f"provider {given.name}")
-        self._fetcher = Fetcher(client)
-        self._discovery = Discovery(given.issuer, self._fetcher, clock)
+        self._fetcher = fetcher
+        self._discovery = Discovery(given.issuer, fetcher, clock)
         self._clock = clock
         self.alone = True
 
-    async def authorization_url(self, attempt: Attempt) -> str:
-        """Where to send the browser. Raises ProviderError when the provider cannot be reached."""
+    async def authorization_url(
+        self, attempt: Attempt, *, max_age: int | None = None, login_hint: str = ""
+    ) -> str:
+        """Where to send the browser. Raises ProviderError when the provider cannot be reached.
+
+        With `max_age` (seconds) a login there that is older has to be made anew (OpenID Connect Core §3.1.2.1);
+        give the same to `finish`.
+        """
         try:
             metadata = await self._discovery.metadata()
         except FetchError as error:
@@ -79,11 +109,27 @@ class Provider:
             "code_challenge": challenge(attempt.verifier),
             "code_challenge_method": "S256",
         }
+        if max_age is not None and self.settings.fresh_login:
+            query["max_age"] = str(max_age)
+        if login_hint:
+            query["login_hint"] = login_hint
         joiner = "&" if "?" in metadata.authorization_endpoint else "?"
         return metadata.authorization_endpoint + joiner + urlencode(query)
 
-    async def finish(self, attempt: Attempt, code: str, iss: str | None) -> Documents:
-        """Exchange the code and believe the answers, or raise ProviderError with the reason."""
+    async def finish(
+        self,
+        attempt: Attempt,
+        code: str,
+        iss: str | None,
+        *,
+        max_age: int | None = None,
+        left: int | None = None,
+    ) -> Documents:
+        """Exchange the code and believe the answers, or raise ProviderError with the reason.
+
+        With `max_age` the person must have logged in at most so long before the browser was sent there at `left`
+        (epoch seconds; now, if not known).
+        """
         try:
             metadata = await self._discovery.metadata()
             if iss is None and metadata.sends_iss:
@@ -92,7 +138,10 @@ class Provider:
                 raise ProviderError("the answer comes from another issuer than the one asked (RFC 9207)")
             tokens = await self._tokens(metadata.token_endpoint, metadata.secret_post, attempt, code)
             claims = await self._id_token(tokens, attempt)
-            userinfo = await self._fetcher.get(metadata.userinfo_endpoint, bearer=tokens["access_token"])
+            if max_age is not None and self.settings.fresh_login:
+                now = self._clock.now()
+                idtoken.fresh(claims, (now if left is None else left) - max_age, now)
+            userinfo = await self._fetcher.get(metadata.userinfo_endpoint, bearer=tokens.access)
         except FetchError as error:
             raise ProviderError(str(error)) from error
         except idtoken.BadIdToken as error:
@@ -101,7 +150,7 @@ class Provider:
             raise ProviderError("userinfo speaks of another person than the ID token")
         return Documents(claims, userinfo)
 
-    async def _tokens(self, endpoint: str, in_body: bool, attempt: Attempt, code: str) -> dict[str, Any]:
+    async def _tokens(self, endpoint: str, in_body: bool, attempt: Attempt, code: str) -> _Tokens:
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -115,45 +164,41 @@ class Provider:
             form["client_id"] = self.settings.client_id
             if self._secret:
                 form["client_secret"] = self._secret
-        tokens = await self._fetcher.post(endpoint, form, auth)
+        answer = await self._fetcher.post(endpoint, form, auth)
         for name in ("access_token", "id_token"):
-            if not isinstance(tokens.get(name), str) or not _TOKEN.fullmatch(tokens[name]):
+            if not isinstance(answer.get(name), str) or not _TOKEN.fullmatch(answer[name]):
                 raise ProviderError(f"the token answer has no usable {name}")
-        return tokens
+        return _Tokens(answer["access_token"], answer["id_token"])
 
-    async def _id_token(self, tokens: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
-        token: str = tokens["id_token"]
-        key = await self._discovery.key(idtoken.key_id(token))
+    async def _id_token(self, tokens: _Tokens, attempt: Attempt) -> dict[str, Any]:
+        key = await self._discovery.key(idtoken.key_id(tokens.id))
         if key is None:
             raise ProviderError("the ID token is signed by a key that the provider does not publish")
         expected = idtoken.Expected(
-            self.settings.issuer, self.settings.client_id, attempt.nonce, tokens["access_token"]
+            self.settings.issuer, self.settings.client_id, attempt.nonce, tokens.access
         )
-        return idtoken.verify(token, key, expected, self._clock.now())
+        return idtoken.verify(tokens.id, key, expected, self._clock.now())
 
 
 class Providers:
-    """All configured providers, by name."""
+    """All configured providers, by name; each has connections of its own. Raises ConfigurationError."""
 
-    def __init__(self, given: Iterable[ProviderSettings], redirect_uri: str, clock: Clock) -> None:
-        self._clients: list[httpx.AsyncClient] = []
+    def __init__(self, settings: Settings, redirect_uri: str, clock: Clock) -> None:
+        self._fetchers: list[Fetcher] = []
         self.by_name: dict[str, Provider] = {}
-        for one in given:
-            verify: Any = True
-            if one.ca_file is not None:
-                verify = httpx.create_ssl_context(verify=str(one.ca_file))
-            client = httpx.AsyncClient(
-                timeout=TIMEOUT, follow_redirects=False, verify=verify, trust_env=False
-            )
-            self._clients.append(client)
-            self.by_name[one.name] = Provider(one, redirect_uri, client, clock)
+        usual = context()  # to read all authorities takes its time, and they are the same for all
+        for one in settings.providers:
+            tls = context(one.ca_file) if one.ca_file else usual
+            fetcher = Fetcher(Guard.of(settings, [one.issuer]), tls)
+            self._fetchers.append(fetcher)
+            self.by_name[one.name] = Provider(one, redirect_uri, fetcher, clock)
         for provider in self.by_name.values():
             provider.alone = len(self.by_name) == 1
 
     async def close(self) -> None:
         """Close the connections."""
-        for client in self._clients:
-            await client.aclose()
+        for fetcher in self._fetchers:
+            await fetcher.close()
 
 
 def challenge(verifier: str) -> str:

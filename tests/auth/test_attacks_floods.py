@@ -4,10 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gatehouse.auth.guesses import TRIES, Guesses, neighbourhood
-from gatehouse.registry.errors import Problem
+from gatehouse.tokenmanager.limits import neighbourhood
 from tests.auth.kit import Walker, begin, look
-from tests.clock import HandClock
 from tests.service import Service
 
 
@@ -15,16 +13,6 @@ from tests.service import Service
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with Service(tmp_path_factory.mktemp("gatehouse"), more="") as running:
         yield running
-
-
-def test_rfc8628_5_1_a_guesser_with_a_network_of_addresses_is_one_guesser(clock: HandClock) -> None:
-    guesses = Guesses(clock)
-    for number in range(TRIES):
-        guesses.wrong(f"2001:db8:1:2::{number:x}")
-    with pytest.raises(Problem):
-        guesses.check("2001:db8:1:2:ffff::1")
-    guesses.check("2001:db8:1:3::1")
-    guesses.check("192.0.2.1")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gatehouse.auth import devices, walks
+from gatehouse.auth import devices, guesses, walks
 from gatehouse.auth.devices import Device
-from gatehouse.auth.guesses import Guesses
-from gatehouse.auth.journey import START_AGAIN, Journey, address_of, out_of_step, page, read_form
+from gatehouse.auth.guesses import Tries
+from gatehouse.auth.journey import START_AGAIN, Journey, address_of, guess, out_of_step, page, read_form
 from gatehouse.auth.pages.render import ChooseProvider, Confirm, EnterCode, ProviderChoice, Refused
 from gatehouse.auth.providers.relying import Attempt, ProviderError
 from gatehouse.auth.scopes import Asked, parse
@@ -26,24 +26,34 @@ class Departure:
 
     def __init__(self, journey: Journey) -> None:
         self.journey = journey
-        self._guesses = Guesses(journey.database.clock)
+        self._tries_cookie = f"{journey.cookie}-tries"
 
-    @page
+    @guess
     async def device(self, request: Request) -> Response:
         """The page behind the link: the code form, or who asks for what."""
-        address = address_of(request)
-        self._guesses.check(address)
+        address, seal = address_of(request), self.journey.seal
         typed = request.query_params.get("user_code", "")
         if not typed:
             return self.journey.pages.enter_code(EnterCode(csrf="", action="device/code"))
         code = devices.normalised(typed)
-        row = await self.journey.database.read(lambda tx: devices.by_user_code(tx, self.journey.seal, code))
-        if row is None or row.status != "waiting" or row.expires_at <= self.journey.database.clock.now():
-            self._guesses.wrong(address)
+        link = guesses.is_link(seal, code, request.query_params.get("key", ""))
+        tried = request.cookies.get(self._tries_cookie, "")[:64] or secrets.token_urlsafe(16)
+        row = await self._find(code, () if link else guesses.of_user_code(seal, tried, address))
+        if row is None:
             error = "This code is unknown, used or expired. Codes last a few minutes: start the login again."
-            return self.journey.pages.enter_code(
+            again = self.journey.pages.enter_code(
                 EnterCode(csrf="", error=error, user_code=typed[:16], action="device/code"), 404
             )
+            again.set_cookie(
+                self._tries_cookie,
+                tried,
+                max_age=guesses.WINDOW,
+                path="/",
+                secure=self.journey.secure,
+                httponly=True,
+                samesite="lax",
+            )
+            return again
         lifetime = self.journey.settings.lifetimes.browser_session
         begun = await self.journey.database.write(lambda tx: self._begin(tx, row, lifetime))
         shown = self.journey.pages.confirm(self._confirmation(row, code, begun.id, address))
@@ -57,6 +67,24 @@ class Departure:
             samesite="lax",
         )
         return shown
+
+    async def _find(self, code: str, tries: Tries) -> Device | None:
+        """The request that waits under a code; whoever has none has guessed. Raises Problem 429."""
+
+        def look(tx: Tx) -> Device | int | None:
+            if seconds := guesses.locked(tx, tries):
+                return seconds
+            row = devices.by_user_code(tx, self.journey.seal, code)
+            if row is not None and row.status == "waiting" and row.expires_at > tx.clock.now():
+                return row
+            guesses.wrong(tx, tries)
+            return None
+
+        database = self.journey.database
+        found = await (database.write(look) if tries else database.read(look))
+        if isinstance(found, int):
+            raise guesses.refusal(found)
+        return found
 
     def _begin(self, tx: Tx, row: Device, lifetime: int) -> walks.Begun:
         if walks.crowded(tx, row.id):

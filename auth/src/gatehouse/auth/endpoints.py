@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gatehouse.auth import devices, metadata
+from gatehouse.auth import devices, guesses, metadata
 from gatehouse.auth.clients import DEVICE_CODE
 from gatehouse.auth.grants.device import DeviceGrant
 from gatehouse.auth.grants.pilot import PilotGrant
@@ -168,14 +168,14 @@ class Endpoints:
             lifetime=lifetime,
         )
         audit.record(tx, "device.started", actor=client.client_id, address=request.address, group=asked.group)
-        link = f"{self._issuer}/device"
+        link, key = f"{self._issuer}/device", guesses.link_key(server.context.seal, started.user_code)
         return Answer(
             200,
             {
                 "device_code": started.device_code,
                 "user_code": started.user_code,
                 "verification_uri": link,
-                "verification_uri_complete": f"{link}?user_code={started.user_code}",
+                "verification_uri_complete": f"{link}?user_code={started.user_code}&key={key}",
                 "expires_in": lifetime,
                 "interval": 5,
             },

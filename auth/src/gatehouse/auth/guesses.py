@@ -1,43 +1,140 @@
-"""A limit on guessing user codes, by address (RFC 8628 §5.1)."""
+"""Wrong answers to secrets that could be guessed, counted in the database: by all processes, over restarts.
 
-from ipaddress import IPv6Address, ip_network
+Count in the transaction that looks the answer up, and look it up only when nothing is locked, so that who is locked
+out learns nothing more and without a database there is no answer at all (RFC 8628 §5.1, RFC 6749 §2.3.1).
 
-from cachetools import TTLCache
+    tries = guesses.of_user_code(seal, session, address)
+    if seconds := guesses.locked(tx, tries):
+        return guesses.refusal(seconds)       # returned, not raised inside: raising would undo the counting
+    ... guesses.wrong(tx, tries)
+"""
 
-from gatehouse.registry.clock import Clock
+import hmac
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy import bindparam, case, delete, select, update
+
+from gatehouse.auth.models import Guess
+from gatehouse.registry import audit
+from gatehouse.registry.database import Statement, Tx, insertion, sql, table
 from gatehouse.registry.errors import Problem
+from gatehouse.tokenmanager.limits import neighbourhood, slow_down
+from gatehouse.tokenmanager.seal import Seal
 
-WINDOW = 300
-TRIES = 10
+log = structlog.get_logger()
 
-
-class Guesses:
-    """Counts wrong codes per address over five minutes."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._wrong: TTLCache[str, int] = TTLCache(20_000, WINDOW, timer=clock.monotonic)
-
-    def check(self, address: str) -> None:
-        """Raise Problem 429 when an address has guessed too often."""
-        if self._wrong.get(neighbourhood(address), 0) >= TRIES:
-            raise Problem(
-                429,
-                "slow_down",
-                "Too many wrong codes came from your address.",
-                hint="Wait five minutes, then use the link that your program printed.",
-            )
-
-    def wrong(self, address: str) -> None:
-        """Note a wrong code."""
-        where = neighbourhood(address)
-        self._wrong[where] = self._wrong.get(where, 0) + 1
+WINDOW = 300  # seconds, from the first wrong answer on
+PER_SESSION = 5
+PER_ADDRESS = 30  # a room full of people behind one address mistypes too
+IN_ALL = 2000  # of 20^8 codes
+PER_CLIENT = 10  # of one client, from one address
+CLIENTS_PER_ADDRESS = 100
 
 
-def neighbourhood(address: str) -> str:
-    """What counts as one address: of IPv6 the /64, since every household has 2^64 of them."""
-    try:
-        found = IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    mapped = found.ipv4_mapped
-    return str(mapped) if mapped else str(ip_network((found, 64), strict=False))
+class Try(NamedTuple):
+    """One way to count: the row's key, how many wrong answers it bears, and its name where all share it."""
+
+    id: str
+    most: int
+    shared: str = ""
+
+
+Tries = tuple[Try, ...]
+
+
+class _Row(NamedTuple):
+    wrong: int
+    ends_at: int
+
+
+_T = table(Guess)
+_C = _T.c
+_ADD = insertion(Guess)
+_FIND = sql(
+    select(_C.wrong, _C.ends_at).where(_C.id == bindparam("key"), _C.ends_at > bindparam("current")), _Row
+)
+_MORE: Statement[tuple[()]] = sql(
+    update(_T)
+    .where(_C.id == bindparam("key"), _C.ends_at > bindparam("current"))
+    .values(
+        wrong=_C.wrong + 1,
+        ends_at=case((_C.ends_at > bindparam("latest"), bindparam("latest")), else_=_C.ends_at),
+    )
+)
+_ANEW: Statement[tuple[()]] = sql(
+    update(_T)
+    .where(_C.id == bindparam("key"), _C.ends_at <= bindparam("current"))
+    .values(wrong=1, ends_at=bindparam("latest"))
+)
+_SHORTEN: Statement[tuple[()]] = sql(
+    update(_T)
+    .where(_C.id == bindparam("key"), _C.ends_at > bindparam("latest"))
+    .values(ends_at=bindparam("latest"))
+)
+_SWEEP: Statement[tuple[()]] = sql(delete(_T).where(_C.ends_at <= bindparam("current")))
+
+
+def of_user_code(seal: Seal, session: str, address: str) -> Tries:
+    """User codes: by browser (its cookie), by neighbourhood of the address, and all together."""
+    where = neighbourhood(address)
+    return (
+        Try(seal.keyed_hash("guess", f"user-code session {session}"), PER_SESSION),
+        Try(seal.keyed_hash("guess", f"user-code address {where}"), PER_ADDRESS),
+        Try(seal.keyed_hash("guess", "user-code"), IN_ALL, "user codes"),
+    )
+
+
+def of_client(seal: Seal, client_id: str, address: str) -> Tries:
+    """Secrets of clients: of this client from this neighbourhood, and of all clients from there."""
+    where = neighbourhood(address)
+    return (
+        Try(seal.keyed_hash("guess", f"client {where} {client_id}"), PER_CLIENT),
+        Try(seal.keyed_hash("guess", f"client {where}"), CLIENTS_PER_ADDRESS),
+    )
+
+
+def link_key(seal: Seal, user_code: str) -> str:
+    """What the link carries beside its code. It cannot be guessed, so links work while typed codes are locked."""
+    return seal.keyed_hash("link", user_code)[:24]
+
+
+def is_link(seal: Seal, user_code: str, key: str) -> bool:
+    """Whether a code came with the key of its link."""
+    return hmac.compare_digest(link_key(seal, user_code), key.encode("ascii", "replace").decode())
+
+
+def locked(tx: Tx, tries: Tries) -> int:
+    """Seconds until answers are taken again; 0 when they are."""
+    now = tx.clock.now()
+    longest = 0
+    for one in tries:
+        row = tx.one(_FIND, key=one.id, current=now)
+        if row is not None and row.wrong >= one.most:
+            longest = max(longest, min(row.ends_at - now, WINDOW))
+            if row.ends_at > now + WINDOW:  # the clock went back: nobody waits longer for that
+                tx.run(_SHORTEN, key=one.id, latest=now + WINDOW)
+    return longest
+
+
+def wrong(tx: Tx, tries: Tries) -> None:
+    """Count a wrong answer. Always in the order of `tries`, or two of us could wait for each other."""
+    now = tx.clock.now()
+    for one in tries:
+        times = {"key": one.id, "current": now, "latest": now + WINDOW}
+        if not tx.run(_MORE, **times) and not tx.run(_ANEW, **times):
+            tx.run(_ADD, id=one.id, wrong=1, ends_at=now + WINDOW)
+        row = tx.one(_FIND, key=one.id, current=now) if one.shared else None
+        if row is not None and row.wrong == one.most:
+            audit.record(tx, "guesses.locked", actor="gatehouse", subject=one.shared, wrong=row.wrong)
+            log.warning("too many wrong answers in all: nobody's is taken", what=one.shared, seconds=WINDOW)
+
+
+def refusal(seconds: int) -> Problem:
+    """What a locked-out person is told, whether the answer was right or not."""
+    return slow_down("Too many wrong codes were tried here.", seconds, limit="guess")
+
+
+def sweep(tx: Tx) -> int:
+    """Forget what counts no more."""
+    return tx.run(_SWEEP, current=tx.clock.now())

@@ -136,7 +136,7 @@ class Journey:
         )
         said = problem.facts.get("said")
         facts = [("Your provider said", str(value)) for value in said] if isinstance(said, list) else []
-        return self.pages.refused(
+        page = self.pages.refused(
             Refused(
                 "Not logged in",
                 problem.message,
@@ -147,6 +147,9 @@ class Journey:
             ),
             problem.status,
         )
+        if "retry_after" in problem.facts:
+            page.headers["Retry-After"] = str(problem.facts["retry_after"])
+        return page
 
 
 class _Steps(Protocol):

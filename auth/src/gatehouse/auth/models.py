@@ -46,3 +46,13 @@ class Walk(SQLModel, table=True):
     user_id: str = text(36)
     username: str = text(128)
     expires_at: int = number(index=True)
+
+
+class Guess(SQLModel, table=True):
+    """Wrong answers to one kind of secret from one place, until `ends_at`; the id is a keyed hash of both."""
+
+    __tablename__ = "guess"
+    __table_args__: ClassVar[Any] = (BINARY,)
+    id: str = text(64, primary_key=True)
+    wrong: int = number()
+    ends_at: int = number(index=True)

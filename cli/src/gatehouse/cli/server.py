@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from gatehouse.auth import devices, walks
+from gatehouse.auth import devices, guesses, walks
 from gatehouse.auth.api import AuthApi
 from gatehouse.auth.clients import Clients
 from gatehouse.auth.endpoints import Endpoints
@@ -139,7 +139,7 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
 
     async def sweep() -> None:
         await revoked.sweep()
-        await database.write(lambda tx: (devices.sweep(tx), walks.sweep(tx)))
+        await database.write(lambda tx: (devices.sweep(tx), walks.sweep(tx), guesses.sweep(tx)))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

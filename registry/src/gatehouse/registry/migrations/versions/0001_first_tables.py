@@ -104,6 +104,19 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_grant_family_user_id"), ["user_id"], unique=False)
 
     op.create_table(
+        "guess",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("wrong", sa.BigInteger(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
+        mysql_engine="InnoDB",
+    )
+    with op.batch_alter_table("guess", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_guess_ends_at"), ["ends_at"], unique=False)
+
+    op.create_table(
         "identity",
         sa.Column("issuer", sa.String(length=255), nullable=False),
         sa.Column("subject", sa.String(length=255), nullable=False),
@@ -433,6 +446,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_identity_user_id"))
 
     op.drop_table("identity")
+    with op.batch_alter_table("guess", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_guess_ends_at"))
+
+    op.drop_table("guess")
     with op.batch_alter_table("grant_family", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_grant_family_user_id"))
 

@@ -18,6 +18,31 @@ MEANINGS = {
     "server.tls_key": "The private key of the certificate, PEM.",
     "server.ca_file": "The authority behind our own certificate, PEM, for pilots to whom it would be unknown.",
     "server.trusted_proxies": "Addresses of reverse proxies whose `X-Forwarded-For` and `-Proto` are believed.",
+    "server.certificate_port": (
+        "A second port where clients may show a certificate or a proxy, with `tls_certificate` and `client_ca`; 0 for "
+        "none. The main port never asks: browsers would show everybody a list to choose from."
+    ),
+    "server.certificate_url": (
+        "What the world calls the certificate port. Empty: the host of `base_url` with that port; with "
+        "`client_certificate_header`, `base_url`."
+    ),
+    "server.client_ca": (
+        "The authorities that may certify people and hosts: a PEM file, or a directory as IGTF distributes it "
+        "(`/etc/grid-security/certificates`), with revocation lists and signing policies. Read anew every ten minutes."
+    ),
+    "server.client_crls": (
+        "`present`: a certificate is looked up in its authority's revocation list where there is one; a list that is "
+        "out of date refuses. `required`: an authority without a list is not believed."
+    ),
+    "server.client_certificate_header": (
+        "The header in which a proxy of `trusted_proxies` forwards its client's certificate: `Client-Cert` (RFC 9440, "
+        "with `Client-Cert-Chain`), or a name beginning with `X-` (PEM, percent-encoded). From anybody else it is "
+        "taken away. The proxy must overwrite what its client sent."
+    ),
+    "server.dpop_nonces": (
+        "Proofs of possession (DPoP): `required`, each carries a nonce of ours, so that none can be made in advance and "
+        "no clock but ours counts; `offered`, one without is good for a minute too."
+    ),
     "secrets.master_key_file": "The file of the master key (`gatehouse new-key FILE`); nobody else may read it.",
     "secrets.master_key": "The master key itself, for environments that hand out secrets as variables.",
     "lifetimes.access_token": "A person's access token.",

@@ -7,7 +7,6 @@ from typing import cast
 import httpx
 import pytest
 from fastapi import FastAPI
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
@@ -17,6 +16,7 @@ from gatehouse.cli.edge import HANDLERS
 from gatehouse.registry.errors import Problem
 from gatehouse.tokenmanager import gate
 from gatehouse.tokenmanager.gate import GatedRoute, Rule, allow, members, public, route
+from gatehouse.tokenmanager.holding import presented
 
 
 class OnlyAlice:
@@ -25,8 +25,8 @@ class OnlyAlice:
     def count(self, scope: Scope, rule: Rule) -> None:
         """Everybody may call as often as they like."""
 
-    def admit(self, headers: Headers, rule: Rule) -> object:
-        if gate.bearer(headers) != "alice":
+    def admit(self, scope: Scope, rule: Rule) -> object:
+        if presented(scope).token != "alice":
             raise Problem(401, "invalid_token", "Who are you?")
         return SimpleNamespace(username="alice")
 

@@ -8,16 +8,19 @@ import jwt
 from starlette.datastructures import Headers
 
 from gatehouse.registry.database import Database
+from gatehouse.tokenmanager.dpop import Proofs
 from gatehouse.tokenmanager.groups import GroupFacts, Groups
 from gatehouse.tokenmanager.issue import Mint
 from gatehouse.tokenmanager.keys import ALGORITHMS, Algorithm, Key, KeyRing, generate, public_jwk
 from gatehouse.tokenmanager.principal import Principal
 from gatehouse.tokenmanager.revoke import Revocations
+from gatehouse.tokenmanager.seal import Seal
 from gatehouse.tokenmanager.verify import Refused, Verifier
 from tests.clock import HandClock
 
-ISSUER = "https://gate.example.org/auth"
-API = "https://gate.example.org/api"
+BASE = "https://gate.example.org"
+ISSUER = f"{BASE}/auth"
+API = f"{BASE}/api"
 
 
 @functools.cache
@@ -63,6 +66,7 @@ class Desk:
         self.groups = three_groups()
         self.revoked = Revocations(self.database, self.clock)
         self.mint = Mint(self.ring, ISSUER, API, self.clock)
+        self.proofs = Proofs(Seal(bytes(32)), BASE, self.clock)
         self.verifier = Verifier(self.ring, ISSUER, API, self.groups, self.revoked, self.clock)
 
     def token(self, alg: Algorithm = "ES256", lifetime: int = 600, **claims: object) -> str:

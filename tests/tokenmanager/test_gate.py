@@ -30,6 +30,7 @@ from gatehouse.tokenmanager.gate import (
     public,
     route,
 )
+from gatehouse.tokenmanager.holding import Holders
 from gatehouse.tokenmanager.limits import Limits
 from gatehouse.tokenmanager.revoke import grant_name
 from tests.clock import HandClock
@@ -123,7 +124,8 @@ def client(desk: Desk) -> Caller:
         *api.routes,
     ]
     check(app.router.routes)
-    app.state.gate = Gate(desk.verifier, desk.groups, Limits(LimitSettings(), desk.clock))
+    counted = Limits(LimitSettings(), desk.clock)
+    app.state.gate = Gate(desk.verifier, desk.groups, counted, Holders(desk.proofs, desk.database))
     return Caller(app)
 
 

@@ -15,11 +15,13 @@ from gatehouse.registry.database import Database
 from gatehouse.registry.errors import Problem
 from gatehouse.registry.settings import LimitSettings
 from gatehouse.tokenmanager import gate, limits
+from gatehouse.tokenmanager.dpop import Proofs
+from gatehouse.tokenmanager.holding import Holders
 from gatehouse.tokenmanager.revoke import Revocations
 from gatehouse.tokenmanager.verify import Verifier
 from gatehouse.wms.api import WmsApi
 from tests.clock import HandClock
-from tests.wms.house import BASE, House
+from tests.wms.house import BASE, SEAL, House
 from tests.wms.kit import ALICE, enrolled, principal
 
 OFFER = {"site": "A", "ce": "ce", "tags": [], "cpu_time": 86400, "number_of_processors": 1}
@@ -54,7 +56,9 @@ class Road:
         self.app = FastAPI(exception_handlers={Problem: _problem})
         self.app.router.routes = wms.routes()
         gate.check(self.app.router.routes)
-        self.app.state.gate = gate.Gate(verifier, house.groups, limits.Limits(LimitSettings(), house.clock))
+        counted = limits.Limits(LimitSettings(), house.clock)
+        holders = Holders(Proofs(SEAL, BASE, house.clock), house.database)
+        self.app.state.gate = gate.Gate(verifier, house.groups, counted, holders)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=BASE)
         enrolled(house.database, ALICE, principal("bob"))
         self.alice = self.bearer("person", "id-alice", "training_user", preferred_username="alice")

@@ -12,10 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gatehouse.auth.pages.render import Pages, Refused
 from gatehouse.registry.errors import Problem
+from gatehouse.tokenmanager.holding import NONCE_HEADER, challenges
 
 log = structlog.get_logger()
-
-_CHALLENGE = 'Bearer realm="gatehouse"'
 
 
 async def problem(request: Request, error: Exception) -> Response:
@@ -32,11 +31,20 @@ async def problem(request: Request, error: Exception) -> Response:
         detail=error.detail,
     )
     headers = {"Cache-Control": "no-store"}
-    if error.status == 401:
-        code = f', error="{error.code}"' if error.code == "invalid_token" else ""
-        headers["WWW-Authenticate"] = _CHALLENGE + code
     if error.status in (429, 503):
         headers["Retry-After"] = str(error.facts.get("retry_after", 5))
+    if "gatehouse.nonce" in request.scope:
+        headers[NONCE_HEADER] = request.scope["gatehouse.nonce"]
+    response = _shown(request, error, headers)
+    if error.status == 401:
+        metadata = getattr(request.app.state, "resource_metadata", "")
+        for line in challenges(error.code, request.headers.get("authorization", ""), metadata):
+            response.headers.append("WWW-Authenticate", line)
+    return response
+
+
+def _shown(request: Request, error: Problem, headers: dict[str, str]) -> Response:
+    """A page for a browser, JSON for everybody else."""
     pages: Pages | None = getattr(request.app.state, "pages", None)
     if pages is None or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse(error.body(), error.status, headers)

@@ -23,7 +23,7 @@ from gatehouse.auth.journey import Journey
 from gatehouse.auth.pages.render import Pages
 from gatehouse.auth.providers.relying import Providers
 from gatehouse.auth.server import Context, Server
-from gatehouse.cli import tls
+from gatehouse.cli import resource, tls
 from gatehouse.cli.demo import community as demo
 from gatehouse.cli.demo.idp import create_idp, mounted
 from gatehouse.cli.demo.people import PEOPLE
@@ -31,6 +31,7 @@ from gatehouse.cli.direct import Direct
 from gatehouse.cli.edge import HANDLERS, Front
 from gatehouse.cli.health import Health
 from gatehouse.cli.patience import Patience
+from gatehouse.cli.resource import Resource
 from gatehouse.registry import importing, safety, schema
 from gatehouse.registry.clock import SYSTEM, Clock
 from gatehouse.registry.community import Communities
@@ -38,8 +39,10 @@ from gatehouse.registry.configuration import secret_of
 from gatehouse.registry.database import Database
 from gatehouse.registry.errors import ConfigurationError
 from gatehouse.registry.settings import Settings
-from gatehouse.tokenmanager import gate, keys, limits, seal
+from gatehouse.tokenmanager import gate, keys, limits, once, seal
+from gatehouse.tokenmanager.dpop import Proofs
 from gatehouse.tokenmanager.groups import Groups
+from gatehouse.tokenmanager.holding import Holders
 from gatehouse.tokenmanager.issue import Mint
 from gatehouse.tokenmanager.revoke import Revocations
 from gatehouse.tokenmanager.verify import Verifier
@@ -105,6 +108,8 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
     ring = keys.load(database, sealed)
     mint = Mint(ring, settings.issuer, f"{base}/api", clock)
     verifier = Verifier(ring, settings.issuer, f"{base}/api", groups, revoked, clock)
+    required = settings.server.dpop_nonces == "required"
+    proofs = Proofs(sealed, base, clock, nonce_required=required)
     clients = Clients(settings.clients)
     providers = Providers(settings, f"{settings.issuer}/redirect", clock)
     pages = Pages(demo=settings.demo)
@@ -139,6 +144,7 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
 
     async def sweep() -> None:
         await revoked.sweep()
+        await database.write(once.sweep)
         await database.write(lambda tx: (devices.sweep(tx), walks.sweep(tx), guesses.sweep(tx)))
 
     @contextlib.asynccontextmanager
@@ -167,9 +173,12 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
         lifespan=lifespan,
         exception_handlers=HANDLERS,
     )
-    app.router.routes = [*auth.routes(), *wms.routes(), *Health(database).routes(), _openapi(app)]
+    own = (*Resource(base).routes(), *Health(database).routes(), _openapi(app))
+    app.router.routes = [*auth.routes(), *wms.routes(), *own]
     gate.check(app.router.routes)
-    app.state.gate = gate.Gate(verifier, groups, limits.Limits(settings.limits, clock))
+    counted = limits.Limits(settings.limits, clock)
+    app.state.gate = gate.Gate(verifier, groups, counted, Holders(proofs, database))
+    app.state.resource_metadata = f"{base}{resource.PATH}"
     app.state.pages = pages
     return Front(
         Direct(app, app.router.routes), _demo_providers(settings, clock), base.startswith("https://")

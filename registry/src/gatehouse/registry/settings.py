@@ -30,6 +30,8 @@ class ServerSettings(_Part):
     ca_file: Path | None = None
     # addresses of reverse proxies whose X-Forwarded-For is believed
     trusted_proxies: tuple[str, ...] = ()
+    # proofs of possession (DPoP): `required` lets nobody make any in advance
+    dpop_nonces: Literal["required", "offered"] = "required"
 
     @field_validator("base_url")
     @classmethod

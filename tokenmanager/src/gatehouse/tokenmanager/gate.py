@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from fastapi.routing import APIRoute
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -20,6 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gatehouse.registry.errors import ConfigurationError, Problem
 from gatehouse.tokenmanager.groups import Groups
+from gatehouse.tokenmanager.holding import NONCE_HEADER, Holders, presented
 from gatehouse.tokenmanager.limits import LIMITS, Limit, Limits, neighbourhood
 from gatehouse.tokenmanager.principal import Kind, Principal
 from gatehouse.tokenmanager.verify import Refused, Verifier
@@ -97,21 +98,30 @@ def rule_of(endpoint: object) -> Rule | None:
 class Gate:
     """Decides each call from the bearer's token and what they called before, offline."""
 
-    def __init__(self, verifier: Verifier, groups: Groups, limits: Limits) -> None:
+    def __init__(self, verifier: Verifier, groups: Groups, limits: Limits, holders: Holders) -> None:
         self._verifier = verifier
         self._groups = groups
         self._limits = limits
+        self._holders = holders
 
     def count(self, scope: Scope, rule: Rule) -> None:
         """Count a call of anybody for where it comes from. Raises Problem 429."""
         client = scope.get("client")
         self._limits.take(rule.limit, neighbourhood(client[0]) if client else "")
 
-    def admit(self, headers: Headers, rule: Rule) -> Principal:
-        """The bearer, if the rule lets them through. Raises Problem 401, 403 or 429."""
-        verdict = self._verifier.verify(bearer(headers))
+    def admit(self, scope: Scope, rule: Rule) -> Principal:
+        """Who calls, if the rule lets them through. Raises Problem 400, 401, 403 or 429.
+
+        With `gatehouse.proof` in the scope afterwards, nothing may be done before `claim`.
+        """
+        given = presented(scope)
+        verdict = self._verifier.verify(given.token)
         if isinstance(verdict, Refused):
             raise _unauthenticated(verdict.reason, verdict.detail)
+        if verdict.binding or given.scheme != "bearer":
+            self._holders.check(
+                verdict, given, scope
+            )  # first: a thief must not use up the limits of the owner
         # each run of a job counts for itself: its owner may have thousands
         self._limits.take(rule.limit, verdict.claim or verdict.subject)
         if verdict.kind not in rule.kinds:
@@ -119,6 +129,10 @@ class Gate:
         if rule.any_of and verdict.kind == "person" and verdict.properties.isdisjoint(rule.any_of):
             raise self._missing(verdict, rule)
         return verdict
+
+    async def claim(self, scope: Scope) -> None:
+        """Use up the proof that `admit` found. Raises Problem 401."""
+        await self._holders.claim(scope)
 
     def _missing(self, principal: Principal, rule: Rule) -> Problem:
         needed = " or ".join(rule.any_of)
@@ -147,20 +161,6 @@ class Gate:
         )
 
 
-def bearer(headers: Headers) -> str:
-    """The token of an `Authorization: Bearer` header (RFC 6750 §2.1). Raises Problem 401."""
-    given = headers.get("authorization", "")
-    scheme, _, token = given.partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Problem(
-            401,
-            "unauthorized",
-            "No access token came with this request.",
-            hint="Log in first: dirac-login <group>",
-        )
-    return token.strip()
-
-
 def _unauthenticated(reason: str, detail: str) -> Problem:
     return Problem(401, "invalid_token", reason, hint="Log in again: dirac-login <group>", detail=detail)
 
@@ -175,11 +175,19 @@ class GatedRoute(Route):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the declaration, then go on."""
-        await super().handle(scope, _pass(self.endpoint, scope, receive), send)
+        receive = _pass(self.endpoint, scope, receive)
+        if "gatehouse.proof" in scope:
+            send = await _claimed(scope, send)
+        await super().handle(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive) -> Response:
         """The same without the framework around it: errors are the caller's to shape."""
-        response: Response = await self.endpoint(Request(scope, _pass(self.endpoint, scope, receive)))
+        receive = _pass(self.endpoint, scope, receive)
+        if "gatehouse.proof" in scope:
+            await scope["app"].state.gate.claim(scope)
+        response: Response = await self.endpoint(Request(scope, receive))
+        if "gatehouse.nonce" in scope:
+            response.headers[NONCE_HEADER] = scope["gatehouse.nonce"]
         return response
 
 
@@ -188,7 +196,10 @@ class GatedAPIRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the declaration, then go on."""
-        await super().handle(scope, _pass(self.endpoint, scope, receive), send)
+        receive = _pass(self.endpoint, scope, receive)
+        if "gatehouse.proof" in scope:
+            send = await _claimed(scope, send)
+        await super().handle(scope, receive, send)
 
 
 def route(
@@ -207,11 +218,23 @@ def _pass(endpoint: object, scope: Scope, receive: Receive) -> Receive:
     if rule.public:
         gate.count(scope, rule)
     else:
-        scope["gatehouse.principal"] = gate.admit(headers, rule)
+        scope["gatehouse.principal"] = gate.admit(scope, rule)
     length = headers.get("content-length")
     if length is not None and (not length.isdecimal() or len(length) > 18 or int(length) > rule.max_body):
         raise _too_large(rule.max_body)
     return _bounded(receive, rule.max_body)
+
+
+async def _claimed(scope: Scope, send: Send) -> Send:
+    """Use up the proof of a request; the answer then brings the next nonce, when it is time for one."""
+    await scope["app"].state.gate.claim(scope)
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start" and "gatehouse.nonce" in scope:
+            MutableHeaders(scope=message)[NONCE_HEADER] = scope["gatehouse.nonce"]
+        await send(message)
+
+    return sent
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

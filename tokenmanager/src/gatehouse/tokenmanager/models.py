@@ -64,3 +64,12 @@ class PilotSecret(SQLModel, table=True):
     group_name: str = text(128)
     expires_at: int = number()
     redeemed_at: int | None = maybe_number()
+
+
+class UsedOnce(SQLModel, table=True):
+    """An identifier that was used up (the `jti` of a proof), as its hash, until it would be refused for its age."""
+
+    __tablename__ = "used_once"
+    __table_args__: ClassVar[Any] = (BINARY,)
+    id: str = text(64, primary_key=True)
+    expires_at: int = number(index=True)

@@ -8,7 +8,11 @@ Kind = Literal["person", "pilot", "job", "compute"]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A verified bearer: `subject` is the owner, `actor` who acts for the owner (RFC 8693 `act`)."""
+    """A verified bearer: `subject` is the owner, `actor` who acts for the owner (RFC 8693 `act`).
+
+    `binding` says who alone may use the token: `jkt:` and the thumbprint of a key (RFC 9449 §6.1), `x5t:` and that of a
+    certificate (RFC 8705 §3.1), or nothing: whoever bears it.
+    """
 
     kind: Kind
     subject: str
@@ -25,6 +29,7 @@ class Principal:
     scope: str
     audience: str
     expires_at: int
+    binding: str = ""
 
     @property
     def label(self) -> str:

@@ -16,6 +16,8 @@ from gatehouse.tokenmanager.revoke import Revocations, claim_name, grant_name, t
 MAX_TOKEN = 8192  # longer is refused before any parsing
 _REQUIRED = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope"]
 _KINDS: dict[str, Kind] = {"person": "person", "pilot": "pilot", "job": "job", "compute": "compute"}
+_BINDINGS = {"jkt": "jkt", "x5t#S256": "x5t"}  # RFC 9449 §6.1, RFC 8705 §3.1
+_MEMBERS = {kind: member for member, kind in _BINDINGS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,9 @@ class Verifier:
             return Refused(f"The group {group} of this token no longer exists.")
         actor = claims.get("act")
         job = claims.get("job")
+        binding = binding_of(claims.get("cnf"))
+        if binding is None:
+            return Refused("The token is bound to something that is not understood here.", "cnf")
         return Principal(
             kind=_KINDS[str(claims["kind"])],
             subject=str(claims["sub"]),
@@ -113,7 +118,25 @@ class Verifier:
             scope=str(claims["scope"]),
             audience=audience,
             expires_at=expires_at,
+            binding=binding,
         )
+
+
+def binding_of(confirmation: object) -> str | None:
+    """What a `cnf` claim (RFC 7800 §3.1) binds to, as `Principal.binding` has it; None when it is not understood."""
+    if confirmation is None:
+        return ""
+    if not isinstance(confirmation, dict) or len(confirmation) != 1:
+        return None
+    [(member, value)] = confirmation.items()
+    kind = _BINDINGS.get(member)
+    return f"{kind}:{value}" if kind and isinstance(value, str) and value else None
+
+
+def confirmation(binding: str) -> dict[str, object]:
+    """The claims that bind a token: `cnf`, or none."""
+    kind, _, value = binding.partition(":")
+    return {"cnf": {_MEMBERS[kind]: value}} if binding else {}
 
 
 def _names(principal: Principal) -> tuple[str, ...]:

@@ -80,6 +80,18 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_device_request_expires_at"), ["expires_at"], unique=False)
 
     op.create_table(
+        "used_once",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
+        mysql_engine="InnoDB",
+    )
+    with op.batch_alter_table("used_once", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_used_once_expires_at"), ["expires_at"], unique=False)
+
+    op.create_table(
         "grant_family",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("user_id", sa.String(length=36), nullable=False),
@@ -454,6 +466,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_grant_family_user_id"))
 
     op.drop_table("grant_family")
+    with op.batch_alter_table("used_once", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_used_once_expires_at"))
+
+    op.drop_table("used_once")
     with op.batch_alter_table("device_request", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_device_request_expires_at"))
 

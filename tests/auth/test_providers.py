@@ -42,7 +42,7 @@ from tests.auth.kit import Walker, begin, broken, error, events, look, poll, wor
 from tests.service import Service, free_port
 
 KEY, STRANGER, NEXT = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3))
-COOL_DOWN = 10.0  # seconds before an unreachable provider, or its unknown key, is asked about again
+COOL_DOWN = 10.0  # seconds before an unreachable provider is asked again
 
 Answer = Callable[[Request], Response]
 
@@ -66,6 +66,14 @@ Registry
     }
   }
 }
+"""
+
+UNLIMITED = """
+[limits]
+page = 60000
+page_burst = 10000
+login = 60000
+login_burst = 10000
 """
 
 PROVIDER = """
@@ -175,7 +183,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, F
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         (folder / "dirac.cfg").write_text(REGISTRY.replace("NAMES", ", ".join(farm.issuers)))
-        more = f'[registry]\nfile = "{folder / "dirac.cfg"}"\n' + farm.configuration()
+        more = f'[registry]\nfile = "{folder / "dirac.cfg"}"\n{UNLIMITED}' + farm.configuration()
         try:
             with Service(folder, demo=False, more=more, port=port) as running:
                 yield running, farm
@@ -297,7 +305,7 @@ SIGNERS = {
     "an unpublished key": (signed_by(STRANGER, "unheard-of"), "a key that the provider does not publish"),
     "critical header": (foreign_crit, "the ID token is not accepted"),
     "no token at all": (lambda header, claims, key: "hello", "it is not a signed token"),
-    "nested without end": (lambda header, claims, key: part(b"[" * 9000) + ".e30.e30", "not a signed token"),
+    "nested without end": (lambda header, claims, key: part(b"[" * 5000) + ".e30.e30", "not a signed token"),
 }
 
 
@@ -459,31 +467,37 @@ def test_a_slow_provider_holds_nobody_for_long(farm: Farm, service: Service, att
     farm.tweaks["late"].delay = slow(30, "token")
     back = attempt.browser.visit("late", "alice")
     began = time.monotonic()
-    attempt.refused("late", "ReadTimeout", lambda: attempt.browser.http.get(back))
+    attempt.refused("late", "no whole answer within 5 s", lambda: attempt.browser.http.get(back))
     assert time.monotonic() - began < 9
     began = time.monotonic()
-    attempt.refused("trickle", "no whole answer within 8 s", lambda: attempt.browser.leave("trickle"))
+    attempt.refused("trickle", "no whole answer within 5 s", lambda: attempt.browser.leave("trickle"))
     assert time.monotonic() - began < 12
     attempt.succeeds()
 
 
 def test_without_keys_no_token_is_believed_and_the_first_good_answer_heals(
-    farm: Farm, attempt: Attempted
+    farm: Farm, service: Service, attempt: Attempted
 ) -> None:
     farm.tweaks["keyless"].status = failing(500, "jwks")
     attempt.refused("keyless", "status 500", lambda: attempt.browser.log_in("keyless", "alice"))
+    farm.tweaks["erring"].discovery = replacing(issuer="https://idp.example.org")
+    attempt.refused("erring", "names another issuer", lambda: attempt.browser.leave("erring"))
+    farm.tweaks["erring"].discovery = replacing()
     farm.tweaks["keyless"].status = failing(404)
     farm.tweaks["keyless"].jwks = lambda _: {"keys": [{"kty": "oct", "k": "AAAA", "kid": "x"}, 7, {}]}
-    attempt.refused("keyless", "does not publish", lambda: attempt.browser.log_in("keyless", "alice"))
+    time.sleep(COOL_DOWN + 0.5)
+    attempt.refused("keyless", "no key that can be used", lambda: attempt.browser.log_in("keyless", "alice"))
+    attempt.succeeds("erring")
     farm.honest()
-    attempt.succeeds("keyless")
+    time.sleep(COOL_DOWN + 0.5)
+    with Walker(service) as browser:
+        started = begin(service)
+        browser.confirm(started)
+        Attempted(browser, started).succeeds("keyless")
 
 
-def test_a_key_that_turns_is_fetched_and_an_unreachable_provider_is_asked_again(
-    farm: Farm, service: Service, attempt: Attempted
-) -> None:
-    first = Attempted(attempt.browser, attempt.started)
-    first.succeeds("turning")
+def test_a_key_that_turns_is_fetched_at_once(farm: Farm, service: Service, attempt: Attempted) -> None:
+    attempt.succeeds("turning")
 
     def both(published: Claims) -> Claims:
         made = RSAAlgorithm.to_jwk(NEXT.public_key(), as_dict=True)
@@ -492,19 +506,9 @@ def test_a_key_that_turns_is_fetched_and_an_unreachable_provider_is_asked_again(
         assert isinstance(keys, list)
         return {"keys": [*keys, {**entry, "kid": "next", "use": "sig", "alg": "RS256"}]}
 
+    farm.tweaks["turning"].jwks = both
     farm.tweaks["turning"].sign = signed_by(NEXT, "next")
     with Walker(service) as browser:
         started = begin(service)
         browser.confirm(started)
-        second = Attempted(browser, started)
-        second.refused("turning", "does not publish", lambda: browser.log_in("turning", "alice"))
-        farm.tweaks["turning"].jwks = both
-        farm.tweaks["erring"].discovery = replacing(issuer="https://idp.example.org")
-        second.refused("erring", "names another issuer", lambda: browser.leave("erring"))
-        farm.tweaks["erring"].discovery = replacing()
-        time.sleep(COOL_DOWN + 0.5)
-        second.succeeds("turning")
-    with Walker(service) as browser:
-        started = begin(service)
-        browser.confirm(started)
-        Attempted(browser, started).succeeds("erring")
+        Attempted(browser, started).succeeds("turning")

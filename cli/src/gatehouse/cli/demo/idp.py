@@ -91,7 +91,9 @@ def _route(idp: Provider, path: str, name: str, handler: Handler, *methods: str)
         if status is not None:
             return PlainTextResponse("out of order (a test wants it so)", status)
         try:
-            return await handler(idp, request)
+            answer = await handler(idp, request)
+            answer.headers.update(idp.tweaks.headers(name))
+            return answer
         except Problem as problem:
             headers = dict(idp_endpoints.NO_STORE)
             if problem.status == 401:
@@ -117,7 +119,8 @@ async def _discovery(idp: Provider, request: Request) -> Response:
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token"],
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["RS256"],
+        # INDIGO IAM lists what nobody may accept
+        "id_token_signing_alg_values_supported": ["RS256", "none"] if idp.shape == "iam" else ["RS256"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,

@@ -72,7 +72,9 @@ def _by_code(idp: Provider, form: dict[str, str]) -> Response:
     verifier = form.get("code_verifier", "")
     if not _VERIFIER.fullmatch(verifier) or not _same(_s256(verifier), grant.asked.challenge):
         raise Problem(400, "invalid_grant", "The code_verifier does not fit the code_challenge.")
-    refresh = idp.refresh.put(grant, REFRESH_LIFE) if "offline_access" in grant.asked.scopes else ""
+    refresh = ""
+    if "offline_access" in grant.asked.scopes:
+        refresh = idp.refresh.put(grant, REFRESH_LIFE, idp_tokens.refresh_handle(idp))
     return _tokens(idp, grant, grant.asked.scopes, refresh, nonce=grant.asked.nonce)
 
 
@@ -113,7 +115,7 @@ def _tokens(
         answer["id_token"] = idp_tokens.id_token(idp, grant, scopes, access, nonce=nonce)
     if refresh:
         answer["refresh_token"] = refresh
-    return JSONResponse(answer, headers=NO_STORE)
+    return JSONResponse(idp.tweaks.token(answer), headers=NO_STORE)
 
 
 async def _authenticated(idp: Provider, request: Request) -> dict[str, str]:

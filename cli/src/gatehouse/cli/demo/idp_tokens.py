@@ -6,7 +6,7 @@ from base64 import urlsafe_b64encode
 import jwt
 
 from gatehouse.cli.demo.idp_state import Grant, Provider
-from gatehouse.cli.demo.idp_tweaks import Claims, sign
+from gatehouse.cli.demo.idp_tweaks import Claims, sign, unsigned
 from gatehouse.cli.demo.people import Person
 
 ACCESS_LIFE = 3600
@@ -55,6 +55,11 @@ def id_token(idp: Provider, grant: Grant, scopes: tuple[str, ...], access: str, 
     else:
         claims |= _wlcg(grant.person, scopes)
     return idp.tweaks.sign({"kid": idp.kid}, idp.tweaks.id_token(claims), idp.key)
+
+
+def refresh_handle(idp: Provider) -> str:
+    """A refresh token; INDIGO IAM's is a JWT with `alg: none`, which nobody but IAM may look into."""
+    return unsigned({}, {"jti": idp.draw()}, idp.key) if idp.shape == "iam" else idp.draw()
 
 
 def userinfo(idp: Provider, person: Person, scopes: tuple[str, ...]) -> Claims:

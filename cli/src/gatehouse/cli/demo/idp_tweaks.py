@@ -39,7 +39,8 @@ class Tweaks:
     """Where a test may bend a provider.
 
     `id_token`, `userinfo`, `discovery`, `jwks` see and replace documents; `redirect` the parameters of
-    the answer sent back through the browser; `sign` makes the ID token's signature. `status` and `delay`
+    the answer sent back through the browser, `token` that of the token endpoint; `sign` makes the ID token's signature.
+    `headers` are added to the answers of an endpoint. `status` and `delay`
     are asked with an endpoint's name (`discovery`, `jwks`, `authorize`, `token`, `userinfo`,
     `introspect`): a status other than None is answered instead of the work, a delay (seconds) comes first.
     """
@@ -49,9 +50,11 @@ class Tweaks:
     discovery: Hook = unchanged
     jwks: Hook = unchanged
     redirect: Hook = unchanged
+    token: Hook = unchanged
     sign: Signer = sign
     status: Callable[[str], int | None] = lambda endpoint: None
     delay: Callable[[str], float] = lambda endpoint: 0.0
+    headers: Callable[[str], dict[str, str]] = lambda endpoint: {}
 
 
 def replacing(**values: object) -> Hook:

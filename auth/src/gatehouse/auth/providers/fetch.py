@@ -196,9 +196,11 @@ def _object(where: str, answer: _Answer) -> dict[str, Any]:
 
 
 def _failed(where: str, error: Exception) -> NoReturn:
-    inner = error.__cause__
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        raise FetchError(f"{where}: its certificate is not accepted ({inner.verify_message})") from error
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, ssl.SSLCertVerificationError):
+            raise FetchError(f"{where}: its certificate is not accepted ({inner.verify_message})") from error
+        inner = inner.__cause__ or inner.__context__
     raise FetchError(f"{where}: {type(error).__name__}") from error
 
 

@@ -47,7 +47,10 @@ time.sleep(1); datetime.fromtimestamp(0); jwt.decode("", "")
 """
 
 # Parts of the light client's rooms that run on the server's side only.
-SERVER_SIDE = ("server", "direct", "edge", "health", "logs", "patience", "demo", "admin", "doctor")
+SERVER_SIDE = (
+    *("server", "direct", "edge", "health", "logs", "patience"),
+    *("demo", "admin", "doctor", "serving", "certificateport", "forwarded"),
+)
 # What of the job room works on a person's machine or on a worker node.
 LIGHT_WMS = (
     "agent",

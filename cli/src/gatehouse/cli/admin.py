@@ -8,7 +8,8 @@ from rich.table import Table
 
 from gatehouse.cli.errors import CommandError
 from gatehouse.cli.logs import configure
-from gatehouse.cli.server import Service, build, open_database, run
+from gatehouse.cli.server import Service, build, open_database
+from gatehouse.cli.serving import run
 from gatehouse.registry import configuration, safety, schema
 from gatehouse.tokenmanager import seal
 

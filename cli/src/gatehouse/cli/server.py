@@ -2,13 +2,10 @@
 
 import asyncio
 import contextlib
-import gc
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
-import uvicorn
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -23,14 +20,13 @@ from gatehouse.auth.journey import Journey
 from gatehouse.auth.pages.render import Pages
 from gatehouse.auth.providers.relying import Providers
 from gatehouse.auth.server import Context, Server
-from gatehouse.cli import resource, tls
+from gatehouse.cli import certificateport, resource, tls
 from gatehouse.cli.demo import community as demo
 from gatehouse.cli.demo.idp import create_idp, mounted
 from gatehouse.cli.demo.people import PEOPLE
 from gatehouse.cli.direct import Direct
 from gatehouse.cli.edge import HANDLERS, Front
 from gatehouse.cli.health import Health
-from gatehouse.cli.patience import Patience
 from gatehouse.cli.resource import Resource
 from gatehouse.registry import importing, safety, schema
 from gatehouse.registry.clock import SYSTEM, Clock
@@ -40,6 +36,7 @@ from gatehouse.registry.database import Database
 from gatehouse.registry.errors import ConfigurationError
 from gatehouse.registry.settings import Settings
 from gatehouse.tokenmanager import gate, keys, limits, once, seal
+from gatehouse.tokenmanager.certificates import Certificates
 from gatehouse.tokenmanager.dpop import Proofs
 from gatehouse.tokenmanager.groups import Groups
 from gatehouse.tokenmanager.holding import Holders
@@ -54,6 +51,7 @@ log = structlog.get_logger()
 
 REFRESH_SECONDS = 1.0  # revocations and groups; the promise is five
 SWEEP_SECONDS = 300.0
+AUTHORITIES_SECONDS = 600.0  # revocation lists are fetched some times a day
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +86,25 @@ def build(given: Settings, clock: Clock = SYSTEM) -> Service:
     settings = _with_demo(given)
     safety.check(settings)
     tls.check(settings.server.tls_certificate, settings.server.tls_key)
+    certificates = certificateport.judge(settings.server, clock)
     sealed = open_seal(settings)
     database = Database(settings.database_url.get_secret_value(), clock, sealed.derive("audit"))
     try:
         schema.prepare(database)
         _import_registry(database, settings)
-        return Service(_application(settings, database, sealed, clock), settings, database)
+        return Service(_application(settings, database, sealed, clock, certificates), settings, database)
     except BaseException:
         database.close()
         raise
 
 
-def _application(settings: Settings, database: Database, sealed: seal.Seal, clock: Clock) -> ASGIApp:
+def _application(
+    settings: Settings,
+    database: Database,
+    sealed: seal.Seal,
+    clock: Clock,
+    certificates: Certificates | None,
+) -> ASGIApp:
     base = settings.server.base_url
     groups, communities = Groups(), Communities(settings.providers)
     for load in (groups.load, communities.load):
@@ -155,6 +160,8 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
             asyncio.create_task(_every(SWEEP_SECONDS, sweep)),
             asyncio.create_task(factory.run()),
         ]
+        if certificates is not None:
+            tasks.append(asyncio.create_task(_every(AUTHORITIES_SECONDS, certificates.reread)))
         try:
             yield
         finally:
@@ -177,6 +184,7 @@ def _application(settings: Settings, database: Database, sealed: seal.Seal, cloc
     app.router.routes = [*auth.routes(), *wms.routes(), *own]
     gate.check(app.router.routes)
     counted = limits.Limits(settings.limits, clock)
+    app.state.certificates = certificates
     app.state.gate = gate.Gate(verifier, groups, counted, Holders(proofs, database))
     app.state.resource_metadata = f"{base}{resource.PATH}"
     app.state.pages = pages
@@ -245,48 +253,3 @@ def _demo_providers(settings: Settings, clock: Clock) -> ASGIApp | None:
         )
         mounts.append(mounted(one.issuer, idp))
     return Starlette(routes=mounts)
-
-
-def run(service: Service, ready: Callable[[], None] | None = None) -> None:
-    """Serve until told to stop (SIGTERM, SIGINT)."""
-    uvicorn_server(service, ready).run()
-    service.database.close()
-
-
-def uvicorn_server(service: Service, ready: Callable[[], None] | None = None) -> uvicorn.Server:
-    """The web server for a service: one process, uvloop and httptools."""
-    server = service.settings.server
-    config = uvicorn.Config(
-        service.app,
-        host=server.host,
-        port=server.port,
-        loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http=Patience,
-        ws="none",
-        access_log=False,
-        server_header=False,
-        log_config=None,
-        lifespan="on",
-        timeout_graceful_shutdown=5,
-        limit_concurrency=2000,
-        proxy_headers=bool(server.trusted_proxies),
-        forwarded_allow_ips=list(server.trusted_proxies) or "127.0.0.1",
-        ssl_certfile=server.tls_certificate,
-        ssl_keyfile=server.tls_key,
-    )
-    return _Announcing(config, ready)
-
-
-class _Announcing(uvicorn.Server):
-    """Calls back once the port is open."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None] | None) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        """Open the port, then say so."""
-        await super().startup(sockets)  # type: ignore[arg-type]
-        gc.freeze()  # what is there now stays: no collection needs to look at it again
-        if self.started and self._ready is not None:
-            self._ready()

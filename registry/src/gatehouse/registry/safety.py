@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from gatehouse.registry.errors import ConfigurationError
-from gatehouse.registry.settings import LOOPBACK, Settings
+from gatehouse.registry.settings import LOOPBACK, ServerSettings, Settings
 
 _EVERYBODY = {"*", "0.0.0.0", "::"}  # noqa: S104 - refused, not bound
 
@@ -51,6 +51,8 @@ def check(settings: Settings) -> None:
         raise ConfigurationError(
             "server.tls_certificate and server.tls_key belong together: set both or neither."
         )
+    if why := _certificates(server):
+        raise ConfigurationError(why)
     if path := urlsplit(server.base_url).path.strip("/"):
         raise ConfigurationError(
             f"server.base_url has the path /{path}, but Gatehouse needs a host name of its own: "
@@ -76,3 +78,17 @@ def check(settings: Settings) -> None:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigurationError(f"There is more than one {seen} called {', '.join(twice)}.")
+
+
+def _certificates(server: ServerSettings) -> str:
+    """What is missing for certificates of clients; empty when nothing is."""
+    if server.certificate_port and not (server.tls_certificate and server.client_ca):
+        return "server.certificate_port needs server.tls_certificate, server.tls_key and server.client_ca."
+    if server.certificate_port and server.certificate_port == server.port:
+        return "server.certificate_port is server.port: give it a port of its own."
+    if server.client_certificate_header and not (server.trusted_proxies and server.client_ca):
+        return (
+            "server.client_certificate_header needs server.trusted_proxies, which are the only ones that are "
+            "believed, and server.client_ca."
+        )
+    return ""

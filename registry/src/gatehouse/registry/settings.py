@@ -30,6 +30,15 @@ class ServerSettings(_Part):
     ca_file: Path | None = None
     # addresses of reverse proxies whose X-Forwarded-For is believed
     trusted_proxies: tuple[str, ...] = ()
+    # a second port, TLS always, where clients may show a certificate; 0: none
+    certificate_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    # what the world calls it; empty: the host of base_url with that port
+    certificate_url: Annotated[str, Field(pattern=r"^(https://[A-Za-z0-9.:\[\]-]+)?$")] = ""
+    # who may certify people and hosts: a PEM file, or a directory such as /etc/grid-security/certificates
+    client_ca: Path | None = None
+    client_crls: Literal["present", "required"] = "present"
+    # the header in which a trusted proxy forwards the certificate that it saw
+    client_certificate_header: Annotated[str, Field(pattern=r"^(Client-Cert|X-[A-Za-z0-9-]{1,60})?$")] = ""
     # proofs of possession (DPoP): `required` lets nobody make any in advance
     dpop_nonces: Literal["required", "offered"] = "required"
 
@@ -42,6 +51,15 @@ class ServerSettings(_Part):
         if "@" in parts.netloc or value != value.strip():
             raise ValueError("must not carry a user name or blanks")
         return value.rstrip("/")
+
+    @property
+    def certificate_base(self) -> str:
+        """The address where clients can show a certificate; empty when there is none."""
+        if self.certificate_url or not (self.certificate_port or self.client_certificate_header):
+            return self.certificate_url
+        parts = urlsplit(self.base_url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f"https://{host}:{self.certificate_port}" if self.certificate_port else self.base_url
 
 
 class SecretSettings(_Part):

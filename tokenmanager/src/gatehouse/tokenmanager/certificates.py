@@ -4,6 +4,7 @@ The person is the end-entity certificate, never a proxy made from it, whatever n
 (or the proxy in front) has made sure that the client holds the key of the first certificate; all else is checked here.
 """
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -21,9 +22,7 @@ from gatehouse.tokenmanager.authorities import Authorities
 from gatehouse.tokenmanager.badcertificate import UNREADABLE, BadCertificate
 from gatehouse.tokenmanager.trust import slash
 
-CHAIN = (
-    "gatehouse.certificate"  # in the ASGI scope: what the client showed, as DER, its own certificate first
-)
+SHOWN = "gatehouse.certificate"  # in the ASGI scope: a Shown, where the client showed any certificate
 MAX_CERTIFICATES = 16
 MAX_BYTES = 32 * 1024  # of one; a proxy carries attributes
 _DIRAC_GROUP = x509.ObjectIdentifier("1.2.42.42")
@@ -35,6 +34,21 @@ _SANS: dict[type, str] = {
     x509.UniformResourceIdentifier: "uri",
     x509.IPAddress: "ip",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a client showed, as DER, its own certificate first: it holds that one's key, no more is known.
+
+    Empty when what came was unreadable, or perhaps not the client's.
+    """
+
+    chain: tuple[bytes, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """`x5t#S256` of the client's own certificate (RFC 8705 §3.1); empty for an empty chain."""
+        return fingerprint(self.chain[0]) if self.chain else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,10 @@ class Certificates:
     def __init__(self, authorities: Authorities, clock: Clock) -> None:
         self.authorities = authorities
         self._clock = clock
+
+    async def reread(self) -> None:
+        """Read the authorities and their lists anew. Raises ConfigurationError; what was read before then stays."""
+        await asyncio.to_thread(self.authorities.reload)
 
     def read(self, chain: Sequence[bytes]) -> Presented | BadCertificate:
         """Who a chain of DER certificates, the client's own first, stands for. Never raises."""
@@ -109,8 +127,8 @@ class Certificates:
 def certificate_of(request: Request) -> Presented | BadCertificate | None:
     """Who shows a certificate with this request; None when nobody does, or the service asks for none."""
     judge: Certificates | None = getattr(request.app.state, "certificates", None)
-    chain = request.scope.get(CHAIN)
-    return judge.read(chain) if judge is not None and chain else None
+    shown: Shown | None = request.scope.get(SHOWN)
+    return judge.read(shown.chain) if judge is not None and shown is not None else None
 
 
 def fingerprint(certificate: bytes) -> str:

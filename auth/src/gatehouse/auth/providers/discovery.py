@@ -43,7 +43,8 @@ class Discovery:
 
     async def metadata(self) -> Metadata:
         """The current metadata, or the last good one for some days while the provider is away. Raises FetchError."""
-        if self._due():
+        # whoever can live with the old one need not wait for the one who is fetching
+        if self._due() and not (self._lock.locked() and self._metadata and not self._expired()):
             async with self._lock:
                 if self._due():  # whoever was before us may have fetched it
                     await self._load()
@@ -62,10 +63,7 @@ class Discovery:
 
     def _due(self) -> bool:
         now = self._clock.monotonic()
-        if now < self._stale_at or now - self._failed_at < COOL_DOWN:
-            return False
-        # whoever can live with the old one need not wait for the one who is fetching
-        return self._metadata is None or self._expired() or not self._lock.locked()
+        return now >= self._stale_at and now - self._failed_at >= COOL_DOWN
 
     def _expired(self) -> bool:
         return self._clock.monotonic() - self._seen_at >= EXPIRY

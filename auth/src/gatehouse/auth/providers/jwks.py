@@ -44,13 +44,14 @@ class KeySet:
 
     async def key(self, kid: str | None) -> PyJWK | None:
         """The key of that id, or the only key if there is no id; None: not published. Raises FetchError."""
-        if self._due(kid):
+        # whoever has a usable key need not wait for the one who is fetching
+        if self._due(kid) and not (self._lock.locked() and self._usable(kid)):
             async with self._lock:
                 if self._due(kid):  # whoever was before us may have fetched it
                     await self._load(kid)
         if not self._keys and self._failure:
             raise FetchError(f"{self._failure} (asked less than {COOL_DOWN:.0f} s ago)")
-        if self._keys and self._clock.monotonic() - self._seen_at >= EXPIRY:
+        if self._keys and self._expired():
             raise FetchError(f"its keys are older than {EXPIRY / 86400:.0f} days: {self._failure}")
         return self._pick(kid)
 
@@ -59,9 +60,14 @@ class KeySet:
         if now - self._failed_at < COOL_DOWN:
             return False
         if now >= self._stale_at:
-            # whoever has a usable key need not wait for the one who is fetching
-            return not (self._lock.locked() and self._pick(kid) and now - self._seen_at < EXPIRY)
+            return True
         return self._pick(kid) is None and now - self._unknown_at >= UNKNOWN
+
+    def _usable(self, kid: str | None) -> bool:
+        return self._pick(kid) is not None and not self._expired()
+
+    def _expired(self) -> bool:
+        return self._clock.monotonic() - self._seen_at >= EXPIRY
 
     async def _load(self, kid: str | None) -> None:
         """Replace the set; an empty or broken answer leaves the old one."""

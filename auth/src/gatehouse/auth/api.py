@@ -9,6 +9,8 @@ from gatehouse.auth.endpoints import Endpoints
 from gatehouse.auth.journey import Journey
 from gatehouse.auth.pages import assets
 from gatehouse.auth.pages.render import Home, Link
+from gatehouse.auth.published import Published
+from gatehouse.auth.server import Context
 from gatehouse.tokenmanager.gate import KIB, allow, public, route
 
 STATIC = "/auth/static"
@@ -17,8 +19,11 @@ STATIC = "/auth/static"
 class AuthApi:
     """The endpoints for programs, the pages for people, and the start page."""
 
-    def __init__(self, endpoints: Endpoints, journey: Journey) -> None:
+    def __init__(self, endpoints: Endpoints, journey: Journey, context: Context) -> None:
         self._endpoints = endpoints
+        self._context = context
+        base = journey.settings.server.base_url
+        self._published = Published(journey.settings.issuer, base, context.mint.ring, context.groups)
         self._journey = journey
         self._pages = journey.pages
         self._home = Home(
@@ -36,7 +41,8 @@ class AuthApi:
         """Every route under `/auth`, and `/`."""
         return [
             *self._endpoints.routes(),
-            *browser.routes(self._journey),
+            *self._published.routes(),
+            *browser.routes(self._journey, self._context),
             route("/", self.home),
             route(STATIC + "/{name}", self.asset),
         ]

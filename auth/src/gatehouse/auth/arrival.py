@@ -1,23 +1,38 @@
 """The second half of a login in the browser: back from the provider, which group, done."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from gatehouse.auth import devices, walks
-from gatehouse.auth.devices import Device
-from gatehouse.auth.journey import Journey, out_of_step, page
+from gatehouse.auth import codes, pending, sessions, walks
+from gatehouse.auth.journey import Journey, address_of, out_of_step, page
 from gatehouse.auth.pages.render import ChooseGroup, Complete, GroupChoice
+from gatehouse.auth.pending import Pending
 from gatehouse.auth.providers.relying import Documents, Provider, ProviderError
 from gatehouse.auth.scopes import Asked, parse
+from gatehouse.auth.sessions import Session
+from gatehouse.auth.terms import administrative
 from gatehouse.auth.walks import Step
 from gatehouse.registry import audit, directory, documents
 from gatehouse.registry.community import Mapped
 from gatehouse.registry.database import Tx
-from gatehouse.registry.directory import Belonging, Enrolled, Seen
+from gatehouse.registry.directory import Belonging, Enrolled, Person, Seen
 from gatehouse.registry.properties import PROPERTIES
+
+
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """Who it is, what is open to them, and what the provider's claims did not give."""
+
+    person: Person
+    groups: Sequence[Belonging]
+    title: str
+    nothing: Sequence[str]
 
 
 class Arrival:
@@ -50,9 +65,37 @@ class Arrival:
             )
         except ProviderError as error:
             raise await self.journey.failed(walk, provider, error) from error
-        row = await self.journey.device(walk)
-        enrolled, mapped = await self._enrol(walk, provider, said)
-        return await self._decide(walk, row, provider, enrolled, mapped)
+        row = await self.journey.request(walk)
+        enrolled, mapped, session = await self._enrol(request, walk, provider, said)
+        choices = _Choices(enrolled.person, enrolled.groups, provider.title, mapped.nothing)
+        answer = await self._decide(walk, row, choices)
+        self.journey.set_cookie(
+            answer, self.journey.session_cookie, session.cookie, self.journey.settings.lifetimes.session
+        )
+        return answer
+
+    async def recognised(self, walk: Step, row: Pending, session: Session) -> Response:
+        """Go on for a person who logged in in this browser a while ago; the walk was just confirmed."""
+
+        def work(tx: Tx) -> Person | None:
+            known = walks.know(
+                tx,
+                walk.id,
+                "confirmed",
+                provider=session.provider,
+                user_id=session.user_id,
+                username=session.username,
+                session=session.sid,
+                auth_time=session.auth_time,
+            )
+            return directory.by_id(tx, session.user_id) if known else None
+
+        person = await self.journey.database.write(work)
+        if person is None:
+            raise out_of_step()
+        provider = self.journey.providers.by_name[session.provider]
+        groups = await self._belongings(person.id, provider)
+        return await self._decide(walk, row, _Choices(person, groups, provider.title, ()))
 
     def _returned(self, tx: Tx, walk: Step, state: str) -> bool:
         """Whether this is the answer to the trip that this browser is on (RFC 6749 §10.12)."""
@@ -60,11 +103,13 @@ class Arrival:
             return True
         why = "the state is not that of this browser's trip, or was used before"
         audit.record(
-            tx, "callback.refused", actor=walk.provider or "browser", subject=walk.device_id, why=why
+            tx, "callback.refused", actor=walk.provider or "browser", subject=walk.request_id, why=why
         )
         return False
 
-    async def _enrol(self, walk: Step, provider: Provider, said: Documents) -> tuple[Enrolled, Mapped]:
+    async def _enrol(
+        self, request: Request, walk: Step, provider: Provider, said: Documents
+    ) -> tuple[Enrolled, Mapped, sessions.Opened]:
         now = self.journey.database.clock.now()
         told = documents.Documents(id_token=said.id_token, userinfo=said.userinfo)
         mapped = self.journey.communities.map_login(provider.settings, told, now)
@@ -86,41 +131,72 @@ class Arrival:
         )
         trusted = self.journey.communities.trusted(provider.name)
 
-        def work(tx: Tx) -> Enrolled:
+        old = await self.journey.session(request)
+
+        def work(tx: Tx) -> tuple[Enrolled, sessions.Opened]:
             enrolled = directory.enrol(tx, seen, trusted)
-            if not walks.know(tx, walk.id, enrolled.person.id, enrolled.person.username):
+            if old is not None:
+                sessions.end(tx, old.sid)
+            opened = sessions.begin(
+                tx,
+                self.journey.seal,
+                user_id=enrolled.person.id,
+                username=enrolled.person.username,
+                provider=provider.name,
+                upstream_sid=_text(everything, "sid"),
+                address=address_of(request),
+                agent=request.headers.get("user-agent", ""),
+                auth_time=now,
+                lifetime=self.journey.settings.lifetimes.session,
+            )
+            if not walks.know(
+                tx,
+                walk.id,
+                "returned",
+                provider=provider.name,
+                user_id=enrolled.person.id,
+                username=enrolled.person.username,
+                session=opened.sid,
+                auth_time=now,
+            ):
                 raise out_of_step()
-            return enrolled
+            return enrolled, opened
 
-        return await self.journey.database.write(work), mapped
+        enrolled, opened = await self.journey.database.write(work)
+        return enrolled, mapped, opened
 
-    async def _decide(
-        self, walk: Step, row: Device, provider: Provider, enrolled: Enrolled, mapped: Mapped
-    ) -> Response:
+    async def _decide(self, walk: Step, row: Pending, choices: _Choices) -> Response:
         asked = parse(row.scope)
         wanted = asked.group if isinstance(asked, Asked) else ""
-        own = {found.group: found for found in enrolled.groups}
-        if enrolled.person.status != "active":
-            raise await self.journey.deny(
-                walk, f"The account {enrolled.person.username} is {enrolled.person.status}."
-            )
+        person = choices.person
+        if person.status != "active":
+            raise await self.journey.deny(walk, f"The account {person.username} is {person.status}.")
+        if row.kind == "pages":
+            return await self._complete(walk, row, "")
+        own = {found.group: found for found in choices.groups if self._may_have(row, found.group)}
         if not own or (wanted and wanted not in own):
-            raise await self.journey.deny(
-                walk, self._why_not(wanted, provider, enrolled, mapped), mapped.nothing
-            )
+            raise await self.journey.deny(walk, self._why_not(row, wanted, choices), choices.nothing)
         if wanted or len(own) == 1:
             return await self._complete(walk, row, wanted or next(iter(own)))
+        where = row.asks.redirect_uri
         return self.journey.pages.choose_group(
             ChooseGroup(
-                enrolled.person.username,
+                person.username,
                 # what gives least comes first, and is chosen beforehand
                 sorted(
                     (self._describe(found) for found in own.values()), key=lambda one: len(one.properties)
                 ),
                 walks.csrf(self.journey.seal, walk.id),
-                action="device/group",
+                action=f"{urlsplit(self.journey.settings.issuer).path}/login/group",
+                leads_to=(codes.origin(where),) if where else (),
             )
         )
+
+    def _may_have(self, row: Pending, group: str) -> bool:
+        """A device code gives no administrative group (RFC 8628 §5.4: the link may come from somebody else)."""
+        if row.kind != "device" or self.journey.settings.device_flow.administrative_groups:
+            return True
+        return not administrative(self.journey.groups.by_name.get(group))
 
     def _describe(self, found: Belonging) -> GroupChoice:
         facts = self.journey.groups.by_name.get(found.group)
@@ -129,69 +205,91 @@ class Arrival:
             found.group, found.vo, [PROPERTIES[n].sentence for n in names if n in PROPERTIES], found.reason
         )
 
-    def _why_not(self, wanted: str, provider: Provider, enrolled: Enrolled, mapped: Mapped) -> str:
-        who = enrolled.person.username
-        groups = ", ".join(sorted(found.group for found in enrolled.groups))
+    def _why_not(self, row: Pending, wanted: str, choices: _Choices) -> str:
+        who, title = choices.person.username, choices.title
+        groups = sorted(found.group for found in choices.groups)
+        left_out = [group for group in groups if not self._may_have(row, group)]
+        if left_out and (wanted in left_out or not wanted):
+            return codes.not_by_device(wanted or ", ".join(left_out))
         if groups:
-            return f"{provider.title} does not say that {who} belongs to {wanted}. Groups of {who}: {groups}."
-        if mapped.nothing:
-            return f"Nothing that {provider.title} says about {who} opens a group here."
-        return f"{provider.title} names no group membership of {who}."
+            return (
+                f"{title} does not say that {who} belongs to {wanted}. Groups of {who}: {', '.join(groups)}."
+            )
+        if choices.nothing:
+            return f"Nothing that {title} says about {who} opens a group here."
+        return f"{title} names no group membership of {who}."
 
     @page
     async def group(self, request: Request) -> Response:
         """The answer to the group page."""
         walk, form = await self.journey.posted(request)
-        row = await self.journey.device(walk)
+        row = await self.journey.request(walk)
         chosen = form.get("group", "")
         asked = parse(row.scope)
         fixed = asked.group if isinstance(asked, Asked) else ""
         if walk.step != "known" or fixed or chosen not in self.journey.communities.trusted(walk.provider):
             raise out_of_step()
-        if chosen not in await self._opened(walk):
+        provider = self.journey.providers.by_name.get(walk.provider)
+        if provider is None:
+            raise out_of_step()
+        open_to = {found.group for found in await self._belongings(walk.user_id, provider)}
+        if chosen not in open_to or not self._may_have(row, chosen):
             raise out_of_step()
         standing = await self.journey.database.read(lambda tx: directory.standing(tx, walk.user_id, chosen))
         if standing.refusal:
             raise await self.journey.deny(walk, standing.refusal)
         return await self._complete(walk, row, chosen)
 
-    async def _opened(self, walk: Step) -> set[str]:
-        """The groups that the page offered: those that this provider, or the Registry, gives the person."""
-        provider = self.journey.providers.by_name.get(walk.provider)
-        issuer = provider.settings.issuer if provider else ""
-        trusted = self.journey.communities.trusted(walk.provider)
-        found = await self.journey.database.read(
-            lambda tx: directory.choices(tx, walk.user_id, issuer, trusted)
+    async def _belongings(self, user_id: str, provider: Provider) -> tuple[Belonging, ...]:
+        """The groups that this provider, or the Registry, gives the person."""
+        trusted = self.journey.communities.trusted(provider.name)
+        return await self.journey.database.read(
+            lambda tx: directory.choices(tx, user_id, provider.settings.issuer, trusted)
         )
-        return {one.group for one in found}
 
-    async def _complete(self, walk: Step, row: Device, group: str) -> Response:
-        def work(tx: Tx) -> Step | None:
+    async def _complete(self, walk: Step, row: Pending, group: str) -> Response:
+        """Approve the request, end the walk, and send the browser where it belongs."""
+
+        def work(tx: Tx) -> tuple[Step, str] | None:
             current = walks.by_id(tx, walk.id)
             if current is None or not walks.end(tx, walk.id):
                 return None
-            approved = devices.approve(
-                tx, row.id, user_id=current.user_id, username=current.username, group=group
+            approved = pending.approve(
+                tx,
+                row.id,
+                user_id=current.user_id,
+                username=current.username,
+                group=group,
+                session=current.session,
+                auth_time=current.auth_time,
             )
             if not approved:
                 return None
             audit.record(
                 tx,
-                "device.approved",
+                "login.approved",
                 actor=current.username,
                 subject=current.user_id,
                 client=row.client_id,
                 group=group,
                 provider=current.provider,
             )
-            return current
+            lifetime = self.journey.settings.lifetimes.authorization_code
+            code = codes.issue(tx, self.journey.seal, row, lifetime) if row.kind == "code" else ""
+            return current, code
 
-        known = await self.journey.database.write(work)
-        if known is None:
+        done = await self.journey.database.write(work)
+        if done is None:
             raise out_of_step()
-        return self.journey.pages.complete(
-            Complete(known.username, group, self.journey.client_name(row.client_id))
-        )
+        known, code = done
+        if row.kind == "device":
+            return self.journey.pages.complete(
+                Complete(known.username, group, self.journey.client_name(row.client_id))
+            )
+        base = self.journey.settings.server.base_url
+        where = self.journey.back(row, code=code) if code else f"{base}{row.asks.back}"
+        # 303: the browser must not send the form of this page on (RFC 9700 §4.12)
+        return RedirectResponse(where, 303, headers={"Cache-Control": "no-store"})
 
 
 def _text(claims: dict[str, Any], *names: str) -> str:

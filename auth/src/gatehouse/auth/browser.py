@@ -1,4 +1,4 @@
-"""The login as a person walks it in the browser: confirm, choose a provider, come back, choose a group, done.
+"""The login as a person walks it in the browser: consent, choose a provider, come back, choose a group, done.
 
 Every page works without script. A form is only taken with the token of the walk it belongs to, and the walk only
 with the cookie of the browser that began it.
@@ -7,21 +7,25 @@ with the cookie of the browser that began it.
 from starlette.routing import BaseRoute
 
 from gatehouse.auth.arrival import Arrival
+from gatehouse.auth.authorize import Authorize
 from gatehouse.auth.departure import Departure
 from gatehouse.auth.journey import Journey
+from gatehouse.auth.server import Context
 from gatehouse.tokenmanager.gate import route
 
 
-def routes(journey: Journey) -> list[BaseRoute]:
+def routes(journey: Journey, context: Context) -> list[BaseRoute]:
     """The pages under `/auth`, in the order in which they are walked."""
-    departure, arrival = Departure(journey), Arrival(journey)
+    arrival = Arrival(journey)
+    departure, authorize = Departure(journey, arrival), Authorize(journey, context)
     return [
         route("/auth/device", departure.device),
         route("/auth/device/code", departure.code, methods=["POST"]),
-        route("/auth/device/confirm", departure.confirm, methods=["POST"]),
-        route("/auth/authorization", departure.choose_provider),
-        route("/auth/authorization/{provider}", departure.leave),
+        route("/auth/authorization", authorize.start, methods=["GET", "POST"]),
+        route("/auth/login", departure.login),
+        route("/auth/login/confirm", departure.confirm, methods=["POST"]),
+        route("/auth/login/group", arrival.group, methods=["POST"]),
+        route("/auth/login/{provider}", departure.leave),
         route("/auth/redirect", arrival.come_back),
         route("/auth/redirect/{provider}", arrival.come_back),
-        route("/auth/device/group", arrival.group, methods=["POST"]),
     ]

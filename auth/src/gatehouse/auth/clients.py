@@ -1,12 +1,19 @@
-"""The programs that may ask for tokens: the built-in ones of DIRAC and those of the settings."""
+"""The programs that may ask for tokens: the built-in ones of DIRAC, those of the settings, and registered ones."""
 
 import hmac
-from collections.abc import Iterable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import jwt
 from authlib.oauth2.rfc6749 import ClientMixin
+from jwt import PyJWK
 
+from gatehouse.registry.configuration import secret_of
+from gatehouse.registry.database import Tx
+from gatehouse.registry.errors import ConfigurationError
 from gatehouse.registry.settings import ClientSettings
 from gatehouse.tokenmanager.keys import Algorithm
 
@@ -15,8 +22,21 @@ if TYPE_CHECKING:  # authlib has no type information
 else:
     _ClientMixin = ClientMixin
 
+AUTHORIZATION_CODE = "authorization_code"
+CLIENT_CREDENTIALS = "client_credentials"
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - the name of a grant
 PILOT_SECRET = "urn:gatehouse:params:oauth:grant-type:pilot-secret"  # noqa: S105 - the name of a grant
+
+AUTH_METHODS = (
+    "none",
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "tls_client_auth",
+)
+_SECRET = ("client_secret_basic", "client_secret_post")
+_LOOPBACK = ("127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,66 +47,175 @@ class Client(_ClientMixin):
     name: str
     grant_types: frozenset[str]
     alg: Algorithm
-    secret: bytes = b""
+    auth: frozenset[str] = frozenset({"none"})
+    is_secret: Callable[[str], bool] = field(default=lambda _given: False, repr=False, compare=False)
+    keys: Mapping[str, PyJWK] = field(default_factory=dict, repr=False)
+    jwks_uri: str = ""
+    tls_subject: str = ""
+    redirect_uris: tuple[str, ...] = ()
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    backchannel_logout_uri: str = ""
+    scopes: frozenset[str] = frozenset()
+    audiences: frozenset[str] = frozenset()
+    resources: frozenset[str] = frozenset()
+    pushed_requests_only: bool = False
+    dpop_only: bool = False
 
     def __repr__(self) -> str:
         return f"Client({self.client_id!r})"
+
+    @property
+    def public(self) -> bool:
+        """Whether it has nothing to authenticate with (RFC 6749 §2.1)."""
+        return "none" in self.auth
 
     def get_client_id(self) -> str:
         """The identifier."""
         return self.client_id
 
     def get_default_redirect_uri(self) -> None:
-        """No client of the device flow has one."""
+        """None: every request names its own."""
 
     def get_allowed_scope(self, scope: str) -> str:
         """Scopes are parsed by `scopes`, not filtered per client."""
         return scope
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
-        """No redirect is registered."""
-        return False
+        """Whether it is registered, character by character; of a loopback address the port is free (RFC 8252 §7.3)."""
+        return redirect_uri in self.redirect_uris or _without_port(redirect_uri) in self.redirect_uris
 
     def check_client_secret(self, client_secret: str) -> bool:
         """Whether this is the secret."""
-        return bool(self.secret) and hmac.compare_digest(self.secret, client_secret.encode())
+        return self.is_secret(client_secret)
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        """A client with a secret must use it; one without is public (RFC 6749 §2.1)."""
-        if self.secret:
-            return method in ("client_secret_basic", "client_secret_post")
-        return method == "none"
+        """Whether the client authenticates like this, at every endpoint."""
+        return method in self.auth
 
     def check_response_type(self, response_type: str) -> bool:
-        """No response type yet: the authorization code grant comes with the full server."""
-        return False
+        """Only `code`, and only for clients with the grant."""
+        return response_type == "code" and AUTHORIZATION_CODE in self.grant_types
 
     def check_grant_type(self, grant_type: str) -> bool:
         """Whether the client may use a grant."""
         return grant_type in self.grant_types
 
 
+def _without_port(uri: str) -> str:
+    """A loopback address as it is registered, without the port that a native app happened to get; else nothing."""
+    try:
+        parts = urlsplit(uri)
+        if parts.scheme != "http" or parts.hostname not in _LOOPBACK or parts.port is None:
+            return ""
+    except ValueError:
+        return ""
+    host = "[::1]" if parts.hostname == "::1" else parts.hostname
+    if parts.netloc != f"{host}:{parts.port}":
+        return ""  # a user name, or another spelling
+    return parts._replace(netloc=host).geturl()
+
+
 BUILT_IN = (
     Client("DIRAC_CLI", "DIRAC command line", frozenset({DEVICE_CODE, "refresh_token"}), "RS256"),
     Client("gatehouse-pilot", "Pilot on a worker node", frozenset({PILOT_SECRET}), "ES256"),
 )
+# our own browser programs, whose redirect addresses depend on where we are
+OWN_PAGES = "gatehouse-pages"
+
+
+def own(base_url: str) -> tuple[Client, ...]:
+    """The built-in clients that live in a browser: DIRAC's web portal, and a command line with a browser beside it."""
+    code = frozenset({AUTHORIZATION_CODE, "refresh_token"})
+    local = ("http://127.0.0.1/", "http://[::1]/")
+    web = f"{base_url}/DIRAC/loginComplete"
+    return (
+        Client("DIRAC_Web", "DIRAC web portal", code, "RS256", redirect_uris=(web,)),
+        Client("gatehouse-cli", "Gatehouse command line", code, "RS256", redirect_uris=local),
+    )
+
+
+def from_settings(given: ClientSettings) -> Client:
+    """A configured client. Raises ConfigurationError."""
+    secret = secret_of(given.client_secret, given.client_secret_file, f"client {given.client_id}").encode()
+    return make(given, lambda said: bool(secret) and hmac.compare_digest(secret, said.encode()), bool(secret))
+
+
+def make(given: ClientSettings, is_secret: Callable[[str], bool], has_secret: bool) -> Client:
+    """A client from its description and its way of comparing secrets. Raises ConfigurationError."""
+    auth = _auth(given, has_secret)
+    keys = _keys(given)
+    if auth == {"private_key_jwt"} and not keys and not given.jwks_uri:
+        raise ConfigurationError(
+            f"The client {given.client_id} has no key to authenticate with: set its jwks."
+        )
+    if "tls_client_auth" in auth and not given.tls_subject:
+        raise ConfigurationError(f"The client {given.client_id} has no tls_subject to authenticate with.")
+    if not auth.isdisjoint(_SECRET) and not has_secret:
+        raise ConfigurationError(f"The client {given.client_id} has no secret to authenticate with.")
+    if "none" in auth and CLIENT_CREDENTIALS in given.grant_types:
+        raise ConfigurationError(
+            f"The client {given.client_id} is public, so it cannot use client_credentials (RFC 6749 §4.4)."
+        )
+    return Client(
+        client_id=given.client_id,
+        name=given.name or given.client_id,
+        grant_types=frozenset(given.grant_types),
+        alg=given.access_token_alg,
+        auth=auth,
+        is_secret=is_secret,
+        keys=keys,
+        jwks_uri=given.jwks_uri,
+        tls_subject=given.tls_subject,
+        redirect_uris=given.redirect_uris,
+        post_logout_redirect_uris=given.post_logout_redirect_uris,
+        backchannel_logout_uri=given.backchannel_logout_uri,
+        scopes=frozenset(given.scopes),
+        audiences=frozenset(given.audiences),
+        resources=frozenset(given.resources),
+        pushed_requests_only=given.pushed_requests_only,
+        dpop_only=given.dpop_only,
+    )
+
+
+def _auth(given: ClientSettings, has_secret: bool) -> frozenset[str]:
+    if given.auth is not None:
+        return frozenset({given.auth})
+    if has_secret:
+        return frozenset(_SECRET)
+    return frozenset({"private_key_jwt"} if given.jwks or given.jwks_uri else {"none"})
+
+
+def _keys(given: ClientSettings) -> dict[str, PyJWK]:
+    """The client's public keys by `kid`; each with the one algorithm of its kind (RFC 8725 §3.1)."""
+    if not given.jwks:
+        return {}
+    try:
+        found = json.loads(given.jwks)["keys"]
+        return {str(one["kid"]): _public(one) for one in found[:16]}
+    except (ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+        raise ConfigurationError(
+            f"The jwks of the client {given.client_id} is not a JWK Set of public RSA or P-256 keys with a kid each."
+        ) from error
+
+
+def _public(entry: Mapping[str, str]) -> PyJWK:
+    if "d" in entry or entry.get("kty") not in ("RSA", "EC"):
+        raise ValueError("not a public key")
+    return PyJWK(dict(entry), algorithm="RS256" if entry["kty"] == "RSA" else "ES256")
 
 
 class Clients:
     """All clients by identifier; a configured one replaces a built-in one of the same name, as in DIRAC."""
 
-    def __init__(self, configured: Iterable[ClientSettings]) -> None:
-        self._by_id = {client.client_id: client for client in BUILT_IN}
-        for given in configured:
-            secret = given.client_secret.get_secret_value().encode() if given.client_secret else b""
-            self._by_id[given.client_id] = Client(
-                given.client_id,
-                given.name or given.client_id,
-                frozenset(given.grant_types),
-                given.access_token_alg,
-                secret,
-            )
+    def __init__(self, configured: Iterable[ClientSettings], base_url: str = "") -> None:
+        built_in = (*BUILT_IN, *(own(base_url) if base_url else ()))
+        self._by_id = {client.client_id: client for client in built_in}
+        self._by_id |= {given.client_id: from_settings(given) for given in configured}
 
-    def find(self, client_id: str) -> Client | None:
-        """The client of that identifier."""
+    def known(self, client_id: str) -> Client | None:
+        """A built-in or configured client."""
         return self._by_id.get(client_id)
+
+    def find(self, tx: Tx, client_id: str) -> Client | None:
+        """The client of that identifier."""
+        return self.known(client_id)

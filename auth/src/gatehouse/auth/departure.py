@@ -7,25 +7,29 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gatehouse.auth import devices, guesses, walks
-from gatehouse.auth.devices import Device
+from gatehouse.auth import devices, guesses, pending, walks
+from gatehouse.auth.arrival import Arrival
+from gatehouse.auth.codes import host, origin
 from gatehouse.auth.guesses import Tries
 from gatehouse.auth.journey import START_AGAIN, Journey, address_of, guess, out_of_step, page, read_form
 from gatehouse.auth.pages.render import ChooseProvider, Confirm, EnterCode, ProviderChoice, Refused
+from gatehouse.auth.pending import Pending
 from gatehouse.auth.providers.relying import Attempt, ProviderError
 from gatehouse.auth.scopes import Asked, parse
+from gatehouse.auth.sessions import Session
+from gatehouse.auth.terms import terms
 from gatehouse.auth.walks import Step
 from gatehouse.registry import audit
 from gatehouse.registry.database import Tx
 from gatehouse.registry.errors import Problem
-from gatehouse.registry.properties import PROPERTIES
 
 
 class Departure:
     """From the link to the provider."""
 
-    def __init__(self, journey: Journey) -> None:
+    def __init__(self, journey: Journey, arrival: Arrival) -> None:
         self.journey = journey
+        self.arrival = arrival
         self._tries_cookie = f"{journey.cookie}-tries"
 
     @guess
@@ -36,42 +40,25 @@ class Departure:
         if not typed:
             return self.journey.pages.enter_code(EnterCode(csrf="", action="device/code"))
         code = devices.normalised(typed)
-        link = guesses.is_link(seal, code, request.query_params.get("key", ""))
         tried = request.cookies.get(self._tries_cookie, "")[:64] or secrets.token_urlsafe(16)
-        row = await self._find(code, () if link else guesses.of_user_code(seal, tried, address))
+        row = await self._find(code, guesses.of_user_code(seal, tried, address))
         if row is None:
             error = "This code is unknown, used or expired. Codes last a few minutes: start the login again."
             again = self.journey.pages.enter_code(
                 EnterCode(csrf="", error=error, user_code=typed[:16], action="device/code"), 404
             )
-            again.set_cookie(
-                self._tries_cookie,
-                tried,
-                max_age=guesses.WINDOW,
-                path="/",
-                secure=self.journey.secure,
-                httponly=True,
-                samesite="lax",
-            )
+            self.journey.set_cookie(again, self._tries_cookie, tried, guesses.WINDOW)
             return again
         lifetime = self.journey.settings.lifetimes.browser_session
         begun = await self.journey.database.write(lambda tx: self._begin(tx, row, lifetime))
-        shown = self.journey.pages.confirm(self._confirmation(row, code, begun.id, address))
-        shown.set_cookie(
-            self.journey.cookie,
-            begun.cookie,
-            max_age=lifetime,
-            path="/",
-            secure=self.journey.secure,
-            httponly=True,
-            samesite="lax",
-        )
+        shown = self.journey.pages.confirm(self._confirmation(row, begun.id, code, address))
+        self.journey.set_cookie(shown, self.journey.cookie, begun.cookie, lifetime)
         return shown
 
-    async def _find(self, code: str, tries: Tries) -> Device | None:
+    async def _find(self, code: str, tries: Tries) -> Pending | None:
         """The request that waits under a code; whoever has none has guessed. Raises Problem 429."""
 
-        def look(tx: Tx) -> Device | int | None:
+        def look(tx: Tx) -> Pending | int | None:
             if seconds := guesses.locked(tx, tries):
                 return seconds
             row = devices.by_user_code(tx, self.journey.seal, code)
@@ -80,16 +67,15 @@ class Departure:
             guesses.wrong(tx, tries)
             return None
 
-        database = self.journey.database
-        found = await (database.write(look) if tries else database.read(look))
+        found = await self.journey.database.write(look)
         if isinstance(found, int):
             raise guesses.refusal(found)
         return found
 
-    def _begin(self, tx: Tx, row: Device, lifetime: int) -> walks.Begun:
+    def _begin(self, tx: Tx, row: Pending, lifetime: int) -> walks.Begun:
         if walks.crowded(tx, row.id):
             raise Problem(429, "slow_down", "This link was opened too often.", hint=START_AGAIN)
-        return walks.begin(tx, self.journey.seal, device_id=row.id, lifetime=lifetime)
+        return walks.begin(tx, self.journey.seal, request_id=row.id, lifetime=lifetime)
 
     @page
     async def code(self, request: Request) -> Response:
@@ -99,56 +85,15 @@ class Departure:
         code = devices.normalised(typed) or typed.strip()[:16] or "-"
         return RedirectResponse(f"../device?user_code={quote(code)}", 303)
 
-    def _confirmation(self, row: Device, code: str, walk: str, address: str) -> Confirm:
-        asked = parse(row.scope)
-        group = asked.group if isinstance(asked, Asked) else ""
-        facts = self.journey.groups.by_name.get(group)
-        if facts:
-            rights = [f"Act as a member of the group {group} of {facts.vo}."]
-            rights += [PROPERTIES[name].sentence for name in sorted(facts.properties) if name in PROPERTIES]
-        else:
-            rights = ["Act as a member of one of your groups, which you choose here."]
-        rights.append("Stay logged in for some weeks, until you log out.")
-        return Confirm(
-            client_name=self.journey.client_name(row.client_id),
-            user_code=code,
-            asked=rights,
-            from_address=row.address,
-            from_agent=row.agent,
-            asked_at=row.created_at,
-            same_address=row.address == address,
-            csrf=walks.csrf(self.journey.seal, walk),
-            action="device/confirm",
-        )
-
     @page
-    async def confirm(self, request: Request) -> Response:
-        """The answer to the confirm page."""
-        walk, form = await self.journey.posted(request)
-        if form.get("action") != "confirm":
-            await self.journey.database.write(lambda tx: self._not_me(tx, walk))
-            return self.journey.pages.refused(
-                Refused(
-                    "Login stopped",
-                    "You said that you did not start this login, so nothing was given to anybody.",
-                    "If somebody sent you the link, tell the operator of this service about it.",
-                ),
-                200,
-            )
-        if not await self.journey.database.write(lambda tx: walks.confirm(tx, walk.id)):
-            raise out_of_step()
-        return RedirectResponse("../authorization", 303)
-
-    def _not_me(self, tx: Tx, walk: Step) -> None:
-        walks.end(tx, walk.id)
-        if devices.deny(tx, walk.device_id, "The person at the browser said: this was not me."):
-            audit.record(tx, "device.denied", actor="browser", subject=walk.device_id, why="not me")
-
-    @page
-    async def choose_provider(self, request: Request) -> Response:
-        """Links to the providers that can vouch for what is asked."""
+    async def login(self, request: Request) -> Response:
+        """Where a login stands: consent still to be given, or a provider to be chosen."""
         walk = await self.journey.walk(request)
-        row = await self.journey.device(walk)
+        row = await self.journey.request(walk)
+        if walk.step == "open":
+            session = await self._recognised(request, row)
+            who = session.username if session else ""
+            return self.journey.pages.confirm(self._confirmation(row, walk.id, username=who))
         names = self._choice(row)
         if not names:
             raise Problem(
@@ -161,14 +106,86 @@ class Departure:
             ChooseProvider(
                 self.journey.client_name(row.client_id),
                 [
-                    ProviderChoice(name, one.title, f"authorization/{name}", _letters(one.title))
+                    ProviderChoice(name, one.title, f"login/{name}", _letters(one.title))
                     for name, one in self.journey.providers.by_name.items()
                     if name in names
                 ],
             )
         )
 
-    def _choice(self, row: Device) -> Sequence[str]:
+    async def _recognised(self, request: Request, row: Pending) -> Session | None:
+        """The session of the browser, if it may stand for a login: never for a device (RFC 8628 §5.4)."""
+        session = await self.journey.session(request) if row.kind != "device" else None
+        if session is None or {"login", "select_account"}.intersection(row.asks.prompt.split()):
+            return None
+        age = row.asks.max_age
+        if age is not None and session.auth_time + age < self.journey.database.clock.now():
+            return None
+        return session if session.provider in self._choice(row) else None
+
+    def _confirmation(
+        self, row: Pending, walk: str, code: str = "", address: str = "", username: str = ""
+    ) -> Confirm:
+        asked, client = parse(row.scope), self.journey.clients.known(row.client_id)
+        if client is None or not isinstance(asked, Asked):
+            raise Problem(410, "login_over", "The program that asked is no longer known.", hint=START_AGAIN)
+        given = terms(client, asked, row.asks.audience, self.journey.settings.lifetimes)
+        where = row.asks.redirect_uri
+        return Confirm(
+            client_name=client.name,
+            user_code=code,
+            asked=[
+                *given.sentences(self.journey.groups.by_name.get(asked.group)),
+                *filter(None, [given.capped]),
+            ],
+            from_address=row.address,
+            from_agent=row.agent,
+            asked_at=row.created_at,
+            same_address=row.address == address,
+            csrf=walks.csrf(self.journey.seal, walk),
+            leads_to=(origin(where),) if where else (),
+            back_to=host(where) if where else "",
+            username=username,
+        )
+
+    @page
+    async def confirm(self, request: Request) -> Response:
+        """The answer to the confirm page."""
+        walk, form = await self.journey.posted(request)
+        row = await self.journey.request(walk)
+        if form.get("action") != "confirm":
+            return await self._not_me(walk, row)
+        if not await self.journey.database.write(lambda tx: walks.confirm(tx, walk.id)):
+            raise out_of_step()
+        session = await self._recognised(request, row)
+        if session is not None:
+            return await self.arrival.recognised(walk, row, session)
+        return RedirectResponse("../login", 303)
+
+    async def _not_me(self, walk: Step, row: Pending) -> Response:
+        said = "The person at the browser said: this was not me."
+        if row.kind == "code":
+            said = "The person at the browser did not allow it."
+
+        def work(tx: Tx) -> None:
+            walks.end(tx, walk.id)
+            if pending.deny(tx, row.id, said):
+                audit.record(tx, "login.denied", actor="browser", subject=row.id, why=said)
+
+        await self.journey.database.write(work)
+        if row.kind == "code":
+            back = self.journey.back(row, error="access_denied", error_description=said)
+            return RedirectResponse(back, 303, headers={"Cache-Control": "no-store"})
+        return self.journey.pages.refused(
+            Refused(
+                "Login stopped",
+                "You said that you did not start this login, so nothing was given to anybody.",
+                "If somebody sent you the link, tell the operator of this service about it.",
+            ),
+            200,
+        )
+
+    def _choice(self, row: Pending) -> Sequence[str]:
         asked = parse(row.scope)
         wanted = asked.group if isinstance(asked, Asked) else ""
         if not wanted:
@@ -183,7 +200,7 @@ class Departure:
     async def leave(self, request: Request) -> Response:
         """Send the browser to a provider with fresh secrets."""
         walk = await self.journey.walk(request)
-        row = await self.journey.device(walk)
+        row = await self.journey.request(walk)
         provider = self.journey.providers.by_name.get(request.path_params["provider"])
         if provider is None or provider.name not in self._choice(row):
             raise Problem(404, "not_found", "There is no such identity provider to choose here.")
@@ -191,7 +208,7 @@ class Departure:
         try:
             url = await provider.authorization_url(attempt)
         except ProviderError as error:
-            raise await self.journey.failed(walk, provider, error, "../authorization") from error
+            raise await self.journey.failed(walk, provider, error, "../login") from error
         if not await self.journey.database.write(
             lambda tx: walks.leave(tx, self.journey.seal, walk.id, provider.name, attempt)
         ):

@@ -1,67 +1,64 @@
-"""The endpoints that programs call: device start, token, revocation, userinfo, keys, metadata."""
+"""The endpoints that programs call: device start, pushed requests, token, revocation, userinfo."""
 
 from collections.abc import Callable, Mapping
 
 from authlib.consts import default_json_headers
-from authlib.oauth2.rfc6749.errors import InvalidScopeError, UnauthorizedClientError
+from authlib.oauth2.rfc6749.errors import (
+    InvalidRequestError,
+    InvalidScopeError,
+    OAuth2Error,
+    UnauthorizedClientError,
+)
 from msgspec import json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gatehouse.auth import devices, guesses, metadata
-from gatehouse.auth.clients import DEVICE_CODE
+from gatehouse.auth import codes, devices
+from gatehouse.auth.clients import AUTHORIZATION_CODE, DEVICE_CODE, Client
+from gatehouse.auth.grants.code import PKCE, CodeGrant
 from gatehouse.auth.grants.device import DeviceGrant
 from gatehouse.auth.grants.pilot import PilotGrant
 from gatehouse.auth.grants.refreshing import RefreshGrant
+from gatehouse.auth.pending import Wanted
 from gatehouse.auth.revocation import Revocation
 from gatehouse.auth.scopes import Asked, parse
-from gatehouse.auth.server import Answer, Server, bad_request, read_form
+from gatehouse.auth.server import Answer, Form, Server, bad_request, read_form, sayable
 from gatehouse.auth.server import Request as OAuthRequest
-from gatehouse.registry import audit
+from gatehouse.auth.terms import administrative
+from gatehouse.registry import audit, directory
 from gatehouse.registry.database import Database, Tx
-from gatehouse.registry.errors import Problem
-from gatehouse.tokenmanager.gate import KIB, allow, either, jobs, members, pilots, principal_of, public, route
+from gatehouse.registry.settings import Settings
+from gatehouse.tokenmanager.gate import allow, either, jobs, members, pilots, principal_of, public, route
 from gatehouse.tokenmanager.principal import Principal
 from gatehouse.tokenmanager.verify import Verifier
 
 _JSON = {"content-type": "application/json", "cache-control": "no-store"}
 _FORM = "application/x-www-form-urlencoded"
 _Answering = Callable[[OAuthRequest], Answer]
-_DEVICE_AUTH = ["none", "client_secret_basic", "client_secret_post"]
 
 
 class Endpoints:
     """RFC 6749 and its relatives over HTTP; all decisions are in `server` and the grants."""
 
-    def __init__(self, database: Database, server: Server, verifier: Verifier, base_url: str) -> None:
+    def __init__(self, database: Database, server: Server, verifier: Verifier, settings: Settings) -> None:
         self._database = database
         self._server = server
         self._verifier = verifier
-        self._issuer = f"{base_url}/auth"
-        self._metadata = metadata.document(self._issuer, base_url)
+        self._settings = settings
+        server.register_grant(CodeGrant, [PKCE])
         for grant in (DeviceGrant, RefreshGrant, PilotGrant):
             server.register_grant(grant)
         server.register_endpoint(Revocation)
 
     def routes(self) -> list[BaseRoute]:
         """Every route of this module."""
-        discovery = [
-            route(path, self.discovery)
-            for path in (
-                "/auth/.well-known/openid-configuration",
-                "/auth/.well-known/oauth-authorization-server",
-                "/.well-known/oauth-authorization-server/auth",
-            )
-        ]
         return [
             route("/auth/token", self.token, methods=["POST"]),
             route("/auth/userinfo", self.userinfo, methods=["GET", "POST"]),
-            route("/auth/jwk", self.keys),
             route("/auth/device", self.device, methods=["POST"]),
+            route("/auth/par", self.par, methods=["POST"]),
             route("/auth/revoke", self.revoke, methods=["POST"]),
-            route("/auth/vo/{vo}/.well-known/openid-configuration", self.vo_discovery),
-            *discovery,
         ]
 
     @allow(public("clients authenticate inside (RFC 6749 §3.2.1)"), "token")
@@ -83,6 +80,13 @@ class Endpoints:
             request, lambda asked: self._server.answer(asked, "device", lambda: self._start_device(asked))
         )
 
+    @allow(public("clients authenticate inside, and a person decides in the browser (RFC 9126 §2)"), "login")
+    async def par(self, request: Request) -> Response:
+        """The pushed authorization request endpoint."""
+        return await self._oauth(
+            request, lambda asked: self._server.answer(asked, "par", lambda: self._push(asked))
+        )
+
     @allow(either(members(), pilots(), jobs()), "call")
     async def userinfo(self, request: Request) -> Response:
         """Who the bearer is here (OpenID Connect Core §5.3)."""
@@ -97,40 +101,17 @@ class Endpoints:
         }
         if who.actor:
             said["act"] = {"sub": who.actor}
+        scopes = who.scope.split() if "profile" in who.scope or "email" in who.scope else ()
+        if scopes and who.kind == "person":
+            said |= await self._database.read(lambda tx: directory.profile(tx, who.subject, scopes))
         return _json(200, said)
-
-    @allow(public("public keys are public (RFC 7517)").body(KIB), "document")
-    async def keys(self, request: Request) -> Response:
-        """Our public keys; `kid`s are never used twice."""
-        ring = self._server.context.mint.ring
-        headers = {"ETag": ring.etag, "Cache-Control": "public, max-age=3600"}
-        known = request.headers.get("if-none-match", "")
-        if ring.etag in known or known.strip() == "*":  # RFC 9110 §13.1.2: a list, compared weakly
-            return Response(status_code=304, headers=headers)
-        return Response(ring.jwks, media_type="application/jwk-set+json", headers=headers)
-
-    @allow(public("RFC 8414 §3: clients read it before they know anything").body(KIB), "document")
-    async def discovery(self, _request: Request) -> Response:
-        """Metadata of the one issuer."""
-        return Response(
-            self._metadata, media_type="application/json", headers={"Cache-Control": "public, max-age=300"}
-        )
-
-    @allow(public("verifiers at grid sites find the keys of a VO's tokens here").body(KIB), "document")
-    async def vo_discovery(self, request: Request) -> Response:
-        """Metadata of the issuer of one VO."""
-        vo = request.path_params["vo"]
-        if vo not in {group.vo for group in self._server.context.groups.by_name.values()}:
-            raise Problem(404, "not_found", f"No VO is called {vo[:128]} here.")
-        body = metadata.vo_document(f"{self._issuer}/vo/{vo}", f"{self._issuer}/jwk")
-        return Response(body, media_type="application/json", headers={"Cache-Control": "public, max-age=300"})
 
     async def _oauth(self, request: Request, answer: _Answering) -> Response:
         """Read the form once, answer inside one transaction, send when it is durable."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
             return _send(bad_request(f"The body must be a form ({_FORM})."))
         form = read_form(await request.body())
-        if isinstance(form, str):
+        if not isinstance(form, Form):
             return _send(bad_request(form))
         address = request.client.host if request.client else ""
         headers = {name.title(): value for name, value in request.headers.items()}
@@ -145,18 +126,11 @@ class Endpoints:
 
     def _start_device(self, request: OAuthRequest) -> Answer:
         server, tx = self._server, request.tx
-        client = server.authenticate_client(request, _DEVICE_AUTH, "device")
+        client = server.authenticate_client(request)
         if not client.check_grant_type(DEVICE_CODE):
-            raise UnauthorizedClientError("This client may not use the device flow.")
-        asked = parse(request.form.get("scope", ""))
-        if not isinstance(asked, Asked):
-            raise InvalidScopeError(asked.reason)
-        if asked.group and asked.group not in server.context.groups.by_name:
-            raise InvalidScopeError(
-                f"No group is called {asked.group} here. Leave it out to choose one in the browser."
-            )
-        if asked.proxy:
-            raise InvalidScopeError("This service does not issue X.509 proxies yet: ask without proxy.")
+            raise UnauthorizedClientError("This client may not start a device flow.")
+        server.check_target(request)
+        asked = self._asked(client, request)
         lifetime = server.context.lifetimes.device_code
         started = devices.start(
             tx,
@@ -166,21 +140,53 @@ class Endpoints:
             address=request.address,
             agent=request.headers.get("User-Agent", ""),
             lifetime=lifetime,
+            wanted=Wanted(audience=request.targets),
         )
         audit.record(tx, "device.started", actor=client.client_id, address=request.address, group=asked.group)
-        link, key = f"{self._issuer}/device", guesses.link_key(server.context.seal, started.user_code)
+        link = f"{server.context.issuer}/device"
         return Answer(
             200,
             {
                 "device_code": started.device_code,
                 "user_code": started.user_code,
                 "verification_uri": link,
-                "verification_uri_complete": f"{link}?user_code={started.user_code}&key={key}",
+                "verification_uri_complete": f"{link}?user_code={started.user_code}",
                 "expires_in": lifetime,
                 "interval": 5,
             },
             dict(default_json_headers),
         )
+
+    def _asked(self, client: Client, request: OAuthRequest) -> Asked:
+        """What the scope asks for, if a device flow may give it."""
+        asked = parse(request.form.get("scope", ""))
+        if not isinstance(asked, Asked):
+            raise InvalidScopeError(asked.reason)
+        group = self._server.context.groups.by_name.get(asked.group)
+        if asked.group and group is None:
+            raise InvalidScopeError(codes.no_group(asked.group))
+        if asked.proxy:
+            raise InvalidScopeError(codes.NO_PROXY)
+        if administrative(group) and not self._settings.device_flow.administrative_groups:
+            raise InvalidScopeError(codes.not_by_device(asked.group))
+        return asked
+
+    def _push(self, request: OAuthRequest) -> Answer:
+        server, context = self._server, self._server.context
+        client = server.authenticate_client(request)
+        if not client.check_grant_type(AUTHORIZATION_CODE):
+            raise UnauthorizedClientError("This client may not use the authorization code grant.")
+        if "request_uri" in request.form:
+            raise InvalidRequestError("A pushed request holds no request_uri (RFC 9126 section 2.1).")
+        given = {**request.form, "client_id": client.client_id}
+        wanted = codes.checked(client, given, request.targets, context.groups.by_name, context.mint.audience)
+        if isinstance(wanted, codes.NotAsked):
+            raise OAuth2Error(error=wanted.error, description=sayable(wanted.reason))
+        lifetime = context.lifetimes.pushed_request
+        uri = codes.push(
+            request.tx, context.seal, client, given.get("scope", ""), wanted, lifetime, request.address
+        )
+        return Answer(201, {"request_uri": uri, "expires_in": lifetime}, dict(default_json_headers))
 
 
 def _send(answer: Answer) -> Response:

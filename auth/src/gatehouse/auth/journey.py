@@ -12,11 +12,12 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gatehouse.auth import devices, walks
+from gatehouse.auth import codes, pending, sessions, walks
 from gatehouse.auth.clients import Clients
-from gatehouse.auth.devices import Device
 from gatehouse.auth.pages.render import Pages, Refused
+from gatehouse.auth.pending import Pending
 from gatehouse.auth.providers.relying import Provider, ProviderError, Providers
+from gatehouse.auth.sessions import Session
 from gatehouse.auth.walks import Step
 from gatehouse.registry import audit
 from gatehouse.registry.community import Communities
@@ -58,9 +59,27 @@ class Journey:
         """The name of the walk's cookie; the prefix binds it to this host (RFC 6265bis)."""
         return "__Host-gatehouse-login" if self.secure else "gatehouse-login"
 
+    @property
+    def session_cookie(self) -> str:
+        """The name of the cookie of a browser in which somebody is logged in."""
+        return "__Host-gatehouse-session" if self.secure else "gatehouse-session"
+
+    def set_cookie(self, answer: Response, name: str, value: str, seconds: int) -> None:
+        """A cookie for us alone, that scripts cannot read and other sites' forms do not bring along."""
+        answer.set_cookie(
+            name, value, max_age=seconds, path="/", secure=self.secure, httponly=True, samesite="lax"
+        )
+
+    async def session(self, request: Request) -> Session | None:
+        """Who is logged in in this browser."""
+        cookie = request.cookies.get(self.session_cookie, "")
+        if not cookie:
+            return None
+        return await self.database.read(lambda tx: sessions.find(tx, self.seal, cookie))
+
     def client_name(self, client_id: str) -> str:
         """A client's name for people."""
-        client = self.clients.find(client_id)
+        client = self.clients.known(client_id)
         return client.name if client else client_id
 
     async def walk(self, request: Request) -> Step:
@@ -83,8 +102,8 @@ class Journey:
             raise Problem(403, "wrong_form", "This form does not belong to your login.", hint=START_AGAIN)
         return walk, form
 
-    async def device(self, walk: Step) -> Device:
-        row = await self.database.read(lambda tx: devices.by_id(tx, walk.device_id))
+    async def request(self, walk: Step) -> Pending:
+        row = await self.database.read(lambda tx: pending.by_id(tx, walk.request_id))
         if row is None or row.status != "waiting" or row.expires_at <= self.database.clock.now():
             raise Problem(
                 410,
@@ -95,12 +114,12 @@ class Journey:
         return row
 
     async def failed(
-        self, walk: Step, provider: Provider, error: ProviderError, again: str = "authorization"
+        self, walk: Step, provider: Provider, error: ProviderError, again: str = "login"
     ) -> Problem:
         """Record why a provider's answer was not accepted; the walk may go `again` to choose one."""
         await self.database.write(
             lambda tx: audit.record(
-                tx, "provider.refused", actor=provider.name, subject=walk.device_id, why=str(error)[:512]
+                tx, "provider.refused", actor=provider.name, subject=walk.request_id, why=str(error)[:512]
             )
         )
         return Problem(
@@ -112,21 +131,32 @@ class Journey:
         )
 
     async def deny(self, walk: Step, why: str, nothing: Sequence[str] = ()) -> Problem:
-        """End the login with a reason that the waiting program is told too."""
+        """End the login with a reason; the program that waits for it is told too."""
 
-        def work(tx: Tx) -> None:
+        def work(tx: Tx) -> Pending | None:
             walks.end(tx, walk.id)
-            if devices.deny(tx, walk.device_id, why):
-                audit.record(tx, "device.denied", actor="gatehouse", subject=walk.device_id, why=why[:512])
+            row = pending.by_id(tx, walk.request_id)
+            if pending.deny(tx, walk.request_id, why):
+                audit.record(tx, "login.denied", actor="gatehouse", subject=walk.request_id, why=why[:512])
+            return row
 
-        await self.database.write(work)
+        row = await self.database.write(work)
+        facts: dict[str, object] = {"said": list(nothing[:20])}
+        if row is not None and row.kind == "code":
+            facts |= {"back": self.back(row, error="access_denied", error_description=why)}
+            facts |= {"back_to": self.client_name(row.client_id)}
         return Problem(
             403,
             "access_denied",
             why,
             hint="Ask the manager of your community to add you, or log in with another group or provider.",
-            facts={"said": list(nothing[:20])},
+            facts=facts,
         )
+
+    def back(self, row: Pending, **answer: str) -> str:
+        """Where the browser goes with the answer to a client's authorization request."""
+        asks = row.asks
+        return codes.response(asks.redirect_uri, asks.state, self.settings.issuer, **answer)
 
     def refusal(self, problem: Problem) -> Response:
         """A Problem as a page."""
@@ -144,6 +174,8 @@ class Journey:
                 facts,
                 error_id,
                 str(problem.facts.get("again", "")),
+                str(problem.facts.get("back", "")),
+                str(problem.facts.get("back_to", "")),
             ),
             problem.status,
         )

@@ -1,9 +1,13 @@
-"""What the service says of itself (RFC 8414, OpenID Connect Discovery), in all the places clients look."""
+"""What the service says of itself (RFC 8414, OpenID Connect Discovery): only what exists."""
 
 import json
 
-from gatehouse.auth.clients import DEVICE_CODE, PILOT_SECRET
+from gatehouse.auth.authentication import ALGORITHMS
+from gatehouse.auth.clients import AUTH_METHODS, AUTHORIZATION_CODE, DEVICE_CODE, PILOT_SECRET
+from gatehouse.auth.codes import PROMPTS
 from gatehouse.auth.scopes import SUPPORTED
+
+_SIGNING = ["RS256", "ES256"]
 
 
 def document(issuer: str, configuration_server: str) -> bytes:
@@ -11,24 +15,35 @@ def document(issuer: str, configuration_server: str) -> bytes:
     return json.dumps(
         {
             "issuer": issuer,
-            "device_authorization_endpoint": f"{issuer}/device",
             "authorization_endpoint": f"{issuer}/authorization",
+            "pushed_authorization_request_endpoint": f"{issuer}/par",
+            "require_pushed_authorization_requests": False,
+            "device_authorization_endpoint": f"{issuer}/device",
             "token_endpoint": f"{issuer}/token",
             "revocation_endpoint": f"{issuer}/revoke",
             "userinfo_endpoint": f"{issuer}/userinfo",
             "jwks_uri": f"{issuer}/jwk",
             "scopes_supported": list(SUPPORTED),
-            "response_types_supported": [],
-            "grant_types_supported": [DEVICE_CODE, "refresh_token", PILOT_SECRET],
-            "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
-            "revocation_endpoint_auth_methods_supported": [
-                "none",
-                "client_secret_basic",
-                "client_secret_post",
-            ],
+            "response_types_supported": ["code"],
+            "response_modes_supported": ["query"],
+            "code_challenge_methods_supported": ["S256"],
+            "authorization_response_iss_parameter_supported": True,
+            "prompt_values_supported": list(PROMPTS),
+            "grant_types_supported": [AUTHORIZATION_CODE, DEVICE_CODE, "refresh_token", PILOT_SECRET],
+            "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+            "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+            "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+            "revocation_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["RS256", "ES256"],
-            "claims_supported": ["sub", "preferred_username", "group", "vo", "properties"],
+            "id_token_signing_alg_values_supported": _SIGNING,
+            "claims_supported": [
+                *("sub", "preferred_username", "name", "email", "group", "vo", "properties"),
+                *("auth_time", "nonce", "sid"),
+            ],
+            "request_parameter_supported": False,
+            "request_uri_parameter_supported": False,
+            "claims_parameter_supported": False,
+            "ui_locales_supported": ["en"],
             "setups": ["Gatehouse"],
             "configuration_server": configuration_server,
         },
@@ -44,7 +59,7 @@ def vo_document(issuer: str, jwks_uri: str) -> bytes:
             "jwks_uri": jwks_uri,
             "response_types_supported": [],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+            "id_token_signing_alg_values_supported": _SIGNING,
         },
         separators=(",", ":"),
     ).encode()

@@ -1,23 +1,33 @@
-"""The tables of the front door: device requests, and the walk of a browser through a login."""
+"""The tables of the front door: requests that wait for a person, the walk of a browser, and its session."""
 
 from typing import Any, ClassVar
 
-from sqlalchemy import Column, LargeBinary
+from sqlalchemy import Column, LargeBinary, String
 from sqlmodel import Field, SQLModel
 
-from gatehouse.registry.models import BINARY, number, text
+from gatehouse.registry.models import BINARY, document, number, text
 
 
-class DeviceRequest(SQLModel, table=True):
-    """A device authorization (RFC 8628): waiting → approved → redeemed, or → denied. Codes as keyed hashes."""
+def _maybe_hash() -> Any:
+    return Field(default=None, sa_column=Column(String(64), nullable=True, unique=True))
 
-    __tablename__ = "device_request"
+
+class LoginRequest(SQLModel, table=True):
+    """Somebody asks for a person's authority: a device (RFC 8628), a client by redirect (RFC 6749 §4.1), our pages.
+
+    pushed → waiting → approved → redeemed, or → denied. Codes as keyed hashes: `handle_hash` of what opens the
+    request (user code, request_uri), `code_hash` of what is redeemed for tokens (device code, authorization code).
+    """
+
+    __tablename__ = "login_request"
     __table_args__: ClassVar[Any] = (BINARY,)
     id: str = text(32, primary_key=True)
-    device_hash: str = text(64, unique=True)
-    code_hash: str = text(64, unique=True)
+    kind: str = text(8)
+    handle_hash: str | None = _maybe_hash()
+    code_hash: str | None = _maybe_hash()
     client_id: str = text(128)
     scope: str = text(1024)
+    wanted: str = document()
     address: str = text(64)
     agent: str = text(255)
     created_at: int = number()
@@ -26,6 +36,9 @@ class DeviceRequest(SQLModel, table=True):
     user_id: str = text(36)
     username: str = text(128)
     group_name: str = text(128)
+    session: str = text(32)
+    auth_time: int = number()
+    grant_id: str = text(32)
     reason: str = text(512)
 
 
@@ -38,13 +51,32 @@ class Walk(SQLModel, table=True):
     __tablename__ = "login_walk"
     __table_args__: ClassVar[Any] = (BINARY,)
     id: str = text(64, primary_key=True)
-    device_id: str = text(32, index=True)
+    request_id: str = text(32, index=True)
     step: str = text(16)
     provider: str = text(64)
     state_hash: str = text(64)
     sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     user_id: str = text(36)
     username: str = text(128)
+    session: str = text(32)
+    auth_time: int = number()
+    expires_at: int = number(index=True)
+
+
+class BrowserSession(SQLModel, table=True):
+    """A browser in which a person has logged in: the cookie as a keyed hash, `sid` as clients may know it."""
+
+    __tablename__ = "browser_session"
+    __table_args__: ClassVar[Any] = (BINARY,)
+    id: str = text(64, primary_key=True)
+    sid: str = text(32, unique=True)
+    user_id: str = text(36, index=True)
+    username: str = text(128)
+    provider: str = text(64)
+    upstream_sid: str = text(255)
+    address: str = text(64)
+    agent: str = text(255)
+    auth_time: int = number()
     expires_at: int = number(index=True)
 
 

@@ -27,8 +27,6 @@ class _Found:
 class Revocation(_Base):  # type: ignore[misc]
     """Ends a token that its own client presents; unknown ones are fine too (§2.2)."""
 
-    CLIENT_AUTH_METHODS = ["none", "client_secret_basic", "client_secret_post"]
-
     def create_endpoint_request(self, request: object) -> object:
         """Requests are made by the endpoints."""
         return request
@@ -45,8 +43,8 @@ class Revocation(_Base):  # type: ignore[misc]
     def _find(self, request: Any) -> _Found | None:
         if isinstance(request.bearer, Principal):
             return _Found(request.bearer)
-        family = refresh.find(request.tx, self.server.context.seal, request.form["token"])
-        return None if family is None else _Found(family)
+        shown = refresh.present(request.tx, self.server.context.seal, request.form["token"])
+        return None if shown is None else _Found(shown.family)
 
     def revoke_token(self, token: _Found, request: Any) -> None:
         """End it in this transaction."""

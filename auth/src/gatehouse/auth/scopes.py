@@ -7,7 +7,13 @@ import re
 from dataclasses import dataclass
 
 MAX_SCOPE = 1024
-OPENID = ("openid", "profile", "email", "offline_access")
+# what each lets the client do, in the words of the consent page
+OPENID = {
+    "openid": "Know that it is you.",
+    "profile": "See your name and user name.",
+    "email": "See your e-mail address.",
+    "offline_access": "Stay logged in when you log out of this browser.",
+}
 SUPPORTED = (*OPENID, "g:", "proxy", "lifetime:")
 
 _TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 §3.3

@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 from urllib.parse import parse_qsl
 
-from authlib.oauth2.rfc6749 import (
-    AuthorizationServer,
-    InvalidClientError,
-    InvalidRequestError,
-    OAuth2Error,
-    OAuth2Request,
-)
+from authlib.oauth2.rfc6749 import AuthorizationServer, InvalidRequestError, OAuth2Error, OAuth2Request
+from authlib.oauth2.rfc6749.errors import UnauthorizedClientError
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
+from gatehouse.auth import authentication
 from gatehouse.auth.clients import Client, Clients
+from gatehouse.auth.targets import InvalidTargetError, bad_target
 from gatehouse.registry import audit
 from gatehouse.registry.clock import Clock
 from gatehouse.registry.database import Tx
@@ -61,6 +58,11 @@ class Context:
     lifetimes: Lifetimes
     clock: Clock
 
+    @property
+    def issuer(self) -> str:
+        """Our own issuer."""
+        return self.mint.issuer
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -71,8 +73,17 @@ class Answer:
     headers: Mapping[str, str]
 
 
-def read_form(body: bytes) -> dict[str, str] | str:
-    """The parameters of a form body, or why it is not one. No parameter may come twice (RFC 6749 §3.2)."""
+class Form(dict[str, str]):
+    """The parameters of a request; `targets` are the resources and audiences, the only ones that may repeat."""
+
+    targets: tuple[str, ...] = ()
+
+
+_REPEATABLE = ("resource", "audience")  # RFC 8707 §2, RFC 8693 §2.1
+
+
+def read_form(body: bytes) -> Form | str:
+    """The parameters of a form body, or why it is not one. No other parameter may come twice (RFC 6749 §3.2)."""
     try:
         pairs = parse_qsl(
             body.decode("ascii"),
@@ -82,13 +93,16 @@ def read_form(body: bytes) -> dict[str, str] | str:
         )
     except ValueError:
         return "The body is not a form (application/x-www-form-urlencoded, UTF-8)."
-    form: dict[str, str] = {}
+    form, targets = Form(), []
     for name, value in pairs:
-        if name in form:
+        if name in form and name not in _REPEATABLE:
             return f"The parameter {name[:64]!r} comes more than once."
         if not (name + value).isprintable():
             return f"The parameter {name[:64]!r} has control characters."
         form[name] = value
+        if name in _REPEATABLE and value:
+            targets.append(value)
+    form.targets = tuple(dict.fromkeys(targets))
     return form
 
 
@@ -99,15 +113,21 @@ def sayable(text: str) -> str:
 
 
 class Request(_Request):  # type: ignore[misc]
-    """A request as authlib wants it, made from a body already read, with the transaction it runs in."""
+    """A request as authlib wants it, made from a body already read, with the transaction it runs in.
+
+    `bearer` is whose live access token came as `token`, `binding` the key or certificate that the caller proved to
+    hold, `certificate` the subject of a verified TLS client certificate.
+    """
 
     def __init__(
         self,
         tx: Tx,
-        form: dict[str, str],
+        form: Form,
         headers: Mapping[str, str],
         address: str,
         bearer: Principal | None = None,
+        binding: str = "",
+        certificate: str = "",
     ) -> None:
         # The scheme is the listener's business (`safety` refuses plain http); authlib would refuse loopback trials.
         super().__init__("POST", "https://gatehouse/auth", headers=headers)
@@ -115,6 +135,9 @@ class Request(_Request):  # type: ignore[misc]
         self.tx = tx
         self.address = address
         self.bearer = bearer
+        self.binding = binding
+        self.certificate = certificate
+        self.targets = form.targets
 
     @property
     def form(self) -> dict[str, str]:
@@ -136,10 +159,6 @@ class Server(_Server):  # type: ignore[misc]
         self.clients = clients
         self.context = context
 
-    def query_client(self, client_id: str) -> Client | None:
-        """The client of that identifier."""
-        return self.clients.find(client_id)
-
     def save_token(self, token: object, request: object) -> None:
         """Nothing: access tokens are never stored, and grants write what they must themselves."""
 
@@ -157,25 +176,48 @@ class Server(_Server):  # type: ignore[misc]
         return Answer(status, body, dict(headers))
 
     def token(self, request: Request) -> Answer:
-        """Answer a token request; a refusal is recorded, unless it only says to wait."""
-        answer: Answer = self.create_token_response(request)
-        return self._noted(request, answer, "token.refused")
+        """Answer a token request. What every grant needs is checked here, before the grant is asked anything."""
+        return self.answer(request, "token", lambda: self._token(request))
+
+    def _token(self, request: Request) -> Answer:
+        grant = self.get_token_grant(request)
+        client = self.authenticate_client(request)
+        if not client.check_grant_type(request.payload.grant_type):
+            raise UnauthorizedClientError(f"{client.client_id} may not use the grant {grant.GRANT_TYPE}.")
+        self.check_target(request)
+        grant.validate_token_request()
+        answer: Answer = self.handle_response(*grant.create_token_response())
+        return answer
 
     def endpoint(self, name: str, request: Request) -> Answer:
         """Answer a request to another registered endpoint."""
         answer: Answer = self.create_endpoint_response(name, request)
         return self._noted(request, answer, f"{name}.refused")
 
-    def authenticate_client(self, request: Request, methods: list[str], endpoint: str = "token") -> Client:
-        """The client of a request. Raises invalid_client, also for a header that authlib cannot read."""
-        try:
-            client: Client = super().authenticate_client(request, methods, endpoint)
-        except UnicodeDecodeError as error:
-            raise InvalidClientError(
-                "The Authorization header is not that of a client.", status_code=401
-            ) from error
-        request.client = client
-        return client
+    def authenticate_client(
+        self, request: Request, methods: object = None, endpoint: str = "token"
+    ) -> Client:
+        """The client of a request, authenticated once however many ask. Raises invalid_client.
+
+        `methods` and `endpoint` are authlib's: here the client's own registration decides how it authenticates.
+        """
+        if request.client is None:
+            shown = authentication.presented(request.form, request.headers, request.certificate)
+            client = self.clients.find(request.tx, shown.client_id)
+            context = self.context
+            if client is None or not authentication.prove(
+                request.tx, client, shown, context.issuer, context.clock
+            ):
+                raise authentication.refused()
+            request.client, request.auth_method = client, shown.method
+        found: Client = request.client
+        return found
+
+    def check_target(self, request: Request) -> None:
+        """Raise invalid_target when the client may not have tokens for what it names (RFC 8707 §2)."""
+        why = bad_target(request.client, request.targets, self.context.mint.audience)
+        if why:
+            raise InvalidTargetError(sayable(why))
 
     def handle_error_response(self, request: Request, error: OAuth2Error) -> Answer:
         """An error for the edge; each says why."""

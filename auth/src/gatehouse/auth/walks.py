@@ -3,7 +3,7 @@
 import json
 import secrets
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sqlalchemy import bindparam, delete, or_, select, update
 
@@ -17,13 +17,15 @@ class Step(NamedTuple):
     """Where a walk stands."""
 
     id: str
-    device_id: str
+    request_id: str
     step: str
     provider: str
     state_hash: str
     sealed: bytes
     user_id: str
     username: str
+    session: str
+    auth_time: int
     expires_at: int
 
 
@@ -39,17 +41,9 @@ _T = table(Walk)
 _C = _T.c
 _ADD = insertion(Walk)
 _FIND = sql(
-    select(
-        _C.id,
-        _C.device_id,
-        _C.step,
-        _C.provider,
-        _C.state_hash,
-        _C.sealed,
-        _C.user_id,
-        _C.username,
-        _C.expires_at,
-    ).where(_C.id == bindparam("walk"), _C.expires_at > bindparam("current")),
+    select(*(_C[name] for name in Step._fields)).where(
+        _C.id == bindparam("walk"), _C.expires_at > bindparam("current")
+    ),
     Step,
 )
 _CONFIRM: Statement[tuple[()]] = sql(
@@ -67,41 +61,50 @@ _RETURN: Statement[tuple[()]] = sql(
 )
 _KNOW: Statement[tuple[()]] = sql(
     update(_T)
-    .where(_C.id == bindparam("walk"), _C.step == "returned")
-    .values(step="known", user_id=bindparam("person"), username=bindparam("who"))
+    .where(_C.id == bindparam("walk"), _C.step == bindparam("was"))
+    .values(
+        step="known",
+        provider=bindparam("vouching"),
+        user_id=bindparam("person"),
+        username=bindparam("who"),
+        session=bindparam("sid"),
+        auth_time=bindparam("authenticated"),
+    )
 )
 _END: Statement[tuple[()]] = sql(
     update(_T).where(_C.id == bindparam("walk"), _C.step != "ended").values(step="ended")
 )
 _MOST = 50
-_OF_DEVICE: Statement[tuple[str]] = sql(
-    select(_C.id).where(_C.device_id == bindparam("device")).limit(1).offset(_MOST - 1)
+_OF_REQUEST: Statement[tuple[str]] = sql(
+    select(_C.id).where(_C.request_id == bindparam("request")).limit(1).offset(_MOST - 1)
 )
 _SWEEP: Statement[tuple[()]] = sql(delete(_T).where(_C.expires_at < bindparam("before")))
 
 
-def begin(tx: Tx, seal: Seal, *, device_id: str, lifetime: int) -> Begun:
-    """Start a walk for a device request; the cookie is shown to the browser once."""
+def begin(tx: Tx, seal: Seal, *, request_id: str, lifetime: int, step: str = "open") -> Begun:
+    """Start a walk for a request; the cookie is shown to the browser once."""
     cookie = secrets.token_urlsafe(32)
     walk = seal.keyed_hash("walk", cookie)
     tx.run(
         _ADD,
         id=walk,
-        device_id=device_id,
-        step="open",
+        request_id=request_id,
+        step=step,
         provider="",
         state_hash="",
         sealed=b"",
         user_id="",
         username="",
+        session="",
+        auth_time=0,
         expires_at=tx.clock.now() + lifetime,
     )
     return Begun(walk, cookie)
 
 
-def crowded(tx: Tx, device_id: str) -> bool:
+def crowded(tx: Tx, request_id: str) -> bool:
     """Whether a request's link was opened so often that it is no person who opens it."""
-    return tx.one(_OF_DEVICE, device=device_id) is not None
+    return tx.one(_OF_REQUEST, request=request_id) is not None
 
 
 def find(tx: Tx, seal: Seal, cookie: str) -> Step | None:
@@ -148,9 +151,30 @@ def attempt_of(seal: Seal, step: Step) -> Attempt:
     return Attempt(*json.loads(seal.open(bytes(step.sealed), f"login_walk/{step.id}")))
 
 
-def know(tx: Tx, walk: str, user_id: str, username: str) -> bool:
-    """returned → known: the person is identified."""
-    return bool(tx.run(_KNOW, walk=walk, person=user_id, who=username))
+def know(
+    tx: Tx,
+    walk: str,
+    was: Literal["returned", "confirmed"],
+    *,
+    provider: str,
+    user_id: str,
+    username: str,
+    session: str,
+    auth_time: int,
+) -> bool:
+    """returned → known: the provider said who it is; confirmed → known: the session of the browser did."""
+    return bool(
+        tx.run(
+            _KNOW,
+            walk=walk,
+            was=was,
+            vouching=provider,
+            person=user_id,
+            who=username,
+            sid=session,
+            authenticated=auth_time,
+        )
+    )
 
 
 def end(tx: Tx, walk: str) -> bool:

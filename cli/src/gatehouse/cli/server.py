@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from gatehouse.auth import devices, guesses, walks
+from gatehouse.auth import guesses, pending, sessions, walks
 from gatehouse.auth.api import AuthApi
 from gatehouse.auth.clients import Clients
 from gatehouse.auth.endpoints import Endpoints
@@ -115,10 +115,11 @@ def _application(
     verifier = Verifier(ring, settings.issuer, f"{base}/api", groups, revoked, clock)
     required = settings.server.dpop_nonces == "required"
     proofs = Proofs(sealed, base, clock, nonce_required=required)
-    clients = Clients(settings.clients)
+    clients = Clients(settings.clients, base)
     providers = Providers(settings, f"{settings.issuer}/redirect", clock)
     pages = Pages(demo=settings.demo)
-    server = Server(clients, Context(mint, sealed, groups, settings.lifetimes, clock))
+    context = Context(mint, sealed, groups, settings.lifetimes, clock)
+    server = Server(clients, context)
     journey = Journey(
         database=database,
         seal=sealed,
@@ -131,7 +132,7 @@ def _application(
     )
     elements = catalog.make(settings, ring, clock, ca=settings.server.ca_file)
     factory = Factory(database, mint, sealed, settings, groups, clock, elements)
-    auth = AuthApi(Endpoints(database, server, verifier, base), journey)
+    auth = AuthApi(Endpoints(database, server, verifier, settings), journey, context)
     wms = WmsApi(
         database=database,
         mint=mint,
@@ -150,7 +151,7 @@ def _application(
     async def sweep() -> None:
         await revoked.sweep()
         await database.write(once.sweep)
-        await database.write(lambda tx: (devices.sweep(tx), walks.sweep(tx), guesses.sweep(tx)))
+        await database.write(lambda tx: (pending.sweep(tx), walks.sweep(tx), sessions.sweep(tx), guesses.sweep(tx)))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

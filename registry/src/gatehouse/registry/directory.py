@@ -3,7 +3,7 @@
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -72,6 +72,11 @@ class Enrolled:
     groups: tuple[Belonging, ...]
 
 
+class _Profile(NamedTuple):
+    name: str
+    email: str
+
+
 class _Subject(NamedTuple):
     subject: str
 
@@ -84,6 +89,7 @@ _BY_IDENTITY = sql(
     .where(_I.c.issuer == bindparam("iss"), _I.c.subject == bindparam("sub")),
     Person,
 )
+_PROFILE = sql(select(_U.c.name, _U.c.email).where(_U.c.id == bindparam("person")), _Profile)
 _BY_ID = sql(select(*_PERSON, _U.c.options).where(_U.c.id == bindparam("person")), _Known)
 _BY_NAME = sql(select(*_PERSON, _U.c.options).where(_U.c.username == bindparam("who")), _Known)
 _SUBJECTS = sql(
@@ -154,6 +160,24 @@ def standing(tx: Tx, user_id: str, group: str) -> Standing:
 def find(tx: Tx, issuer: str, subject: str) -> Person | None:
     """The person behind an identity."""
     return tx.one(_BY_IDENTITY, iss=issuer, sub=subject)
+
+
+def by_id(tx: Tx, user_id: str) -> Person | None:
+    """The person of that id."""
+    found = tx.one(_BY_ID, person=user_id)
+    return None if found is None else Person(*found[:3])
+
+
+def profile(tx: Tx, user_id: str, scopes: Collection[str]) -> dict[str, str]:
+    """What the OpenID Connect scopes `profile` and `email` tell (Core §5.4), without empty values."""
+    if not {"profile", "email"}.intersection(scopes):
+        return {}
+    found = tx.one(_PROFILE, person=user_id)
+    if found is None:
+        return {}
+    told = {"name": found.name} if "profile" in scopes else {}
+    told |= {"email": found.email} if "email" in scopes else {}
+    return {claim: value for claim, value in told.items() if value}
 
 
 def by_name(tx: Tx, username: str) -> Person | None:

@@ -73,6 +73,12 @@ class Lifetimes(_Part):
     """How long things live, in seconds (WLCG profile 1.3 §4.3.1 gives the ranges)."""
 
     access_token: Annotated[int, Field(ge=60, le=21600)] = 7200
+    # the most that a client gets who asks for more (`lifetime:`)
+    access_token_max: Annotated[int, Field(ge=60, le=21600)] = 21600
+    id_token: Annotated[int, Field(ge=60, le=3600)] = 600
+    authorization_code: Annotated[int, Field(ge=10, le=600)] = 60
+    pushed_request: Annotated[int, Field(ge=5, le=600)] = 90
+    session: Annotated[int, Field(ge=300, le=7 * 86400)] = 8 * 3600
     refresh_token: Annotated[int, Field(ge=3600, le=400 * 86400)] = 30 * 86400
     refresh_grace: Annotated[int, Field(ge=0, le=86400)] = 60
     device_code: Annotated[int, Field(ge=300, le=1800)] = 600
@@ -125,14 +131,70 @@ class ProviderSettings(_Part):
         return value
 
 
+ClientAuth = Literal[
+    "none", "client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"
+]
+
+
 class ClientSettings(_Part):
-    """An OAuth client of Gatehouse, beside the built-in DIRAC_CLI."""
+    """An OAuth client of Gatehouse, beside the built-in DIRAC_CLI and DIRAC_Web (RFC 7591 §2 has the meanings)."""
 
     client_id: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
-    name: str = ""
+    name: Annotated[str, Field(max_length=128)] = ""
+    # unsaid: client_secret_basic or client_secret_post with a secret, private_key_jwt with a key, otherwise none
+    auth: ClientAuth | None = None
     client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
+    # a JWK Set as JSON, for private_key_jwt
+    jwks: Annotated[str, Field(max_length=16384)] = ""
+    jwks_uri: Annotated[str, Field(max_length=1024)] = ""
+    # for tls_client_auth (RFC 8705 §2.1.2)
+    tls_subject: Annotated[str, Field(max_length=1024)] = ""
     grant_types: tuple[str, ...] = ("urn:ietf:params:oauth:grant-type:device_code", "refresh_token")
+    redirect_uris: Annotated[tuple[str, ...], Field(max_length=32)] = ()
+    post_logout_redirect_uris: Annotated[tuple[str, ...], Field(max_length=32)] = ()
+    backchannel_logout_uri: Annotated[str, Field(max_length=1024)] = ""
+    # scopes that a token for the client itself may have (client credentials, exchange)
+    scopes: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    # whom tokens for this client may be meant for, beside our own API (RFC 8707)
+    audiences: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    # the resources that this client is, whose tokens it may introspect (RFC 7662)
+    resources: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    # authorization requests only by PAR (RFC 9126)
+    pushed_requests_only: bool = False
+    dpop_only: bool = False
     access_token_alg: Literal["ES256", "RS256"] = "ES256"  # noqa: S105 - an algorithm
+
+    @field_validator("redirect_uris", "post_logout_redirect_uris")
+    @classmethod
+    def _redirects(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for uri in value:
+            why = bad_redirect(uri)
+            if why:
+                raise ValueError(f"{uri[:100]}: {why}")
+        return value
+
+
+def bad_redirect(uri: str) -> str:
+    """Why browsers may not be sent to an address with what a login gives; empty when they may (RFC 8252, RFC 9700)."""
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "is no URI"
+    if len(uri) > 1024 or not uri.isascii() or not uri.isprintable() or any(c in uri for c in " \\\"<>^`{}|*"):
+        return "has characters that a URI cannot have, or is too long"
+    if parts.fragment or "#" in uri:
+        return "must not have a fragment (RFC 6749 §3.1.2)"
+    if "." in parts.scheme and not parts.netloc:
+        return ""  # a private-use scheme of a native app (RFC 8252 §7.1)
+    if not host or "@" in parts.netloc or port == 0:
+        return "must name a host, and no user"
+    if any(part in (".", "..") for part in parts.path.split("/")):
+        return "must not have dot segments"
+    if parts.scheme == "https" or (parts.scheme == "http" and host in ("127.0.0.1", "::1")):
+        return ""
+    return "must be https, or http to 127.0.0.1 or [::1] (RFC 8252 §7.3, §8.3)"
 
 
 class ElementSettings(_Part):
@@ -163,6 +225,13 @@ class EgressSettings(_Part):
         tuple[Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")], ...],
         Field(max_length=256),
     ] = ()
+
+
+class DeviceFlowSettings(_Part):
+    """How far the device flow goes, whose links can be sent to somebody else (RFC 8628 §5.4)."""
+
+    # whether groups with administrative properties can be had by a device code
+    administrative_groups: bool = False
 
 
 class FactorySettings(_Part):
@@ -217,6 +286,7 @@ class Settings(BaseSettings):
     secrets: SecretSettings = SecretSettings()
     lifetimes: Lifetimes = Lifetimes()
     registry: RegistrySettings = RegistrySettings()
+    device_flow: DeviceFlowSettings = DeviceFlowSettings()
     egress: EgressSettings = EgressSettings()
     factory: FactorySettings = FactorySettings()
     limits: LimitSettings = LimitSettings()

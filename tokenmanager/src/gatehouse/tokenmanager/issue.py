@@ -1,12 +1,18 @@
 """Minting: every token that leaves Gatehouse is put together here (RFC 9068, WLCG profile 1.0)."""
 
+import base64
+import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gatehouse.registry.clock import Clock
 from gatehouse.tokenmanager.keys import Algorithm, KeyRing
 from gatehouse.tokenmanager.sign import Signer
+
+_Type = Literal["at+jwt", "JWT", "logout+jwt"]
+_LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +33,13 @@ class Mint:
         self.issuer = issuer
         self.audience = audience
         self.clock = clock
-        self._signers: dict[str, Signer] = {}
+        self._signers: dict[tuple[str, str], Signer] = {}
 
-    def _signer(self, alg: Algorithm) -> Signer:
+    def _signer(self, alg: Algorithm, typ: _Type = "at+jwt") -> Signer:
         key = self.ring.active(alg)
-        found = self._signers.get(key.kid)
+        found = self._signers.get((key.kid, typ))
         if found is None:
-            found = self._signers[key.kid] = Signer(key)
+            found = self._signers[key.kid, typ] = Signer(key, typ)
         return found
 
     def access_token(
@@ -44,7 +50,7 @@ class Mint:
         subject: str,
         client_id: str,
         scope: str,
-        audience: str = "",
+        audience: str | list[str] = "",
         issuer: str = "",
         claims: Mapping[str, object],
     ) -> Minted:
@@ -65,3 +71,43 @@ class Mint:
             "wlcg.ver": "1.0",
         }
         return Minted(self._signer(alg).sign(payload), token_id, now + lifetime, lifetime)
+
+    def id_token(
+        self,
+        alg: Algorithm,
+        lifetime: int,
+        *,
+        subject: str,
+        client_id: str,
+        access_token: str,
+        claims: Mapping[str, object],
+    ) -> str:
+        """An ID token for a client (OpenID Connect Core §2), tied to the access token that it comes with."""
+        half = hashlib.sha256(access_token.encode()).digest()[:16]
+        now = self.clock.now()
+        payload = {
+            **claims,
+            "iss": self.issuer,
+            "sub": subject,
+            "aud": client_id,
+            "azp": client_id,
+            "iat": now,
+            "exp": now + lifetime,
+            "at_hash": base64.urlsafe_b64encode(half).rstrip(b"=").decode(),
+        }
+        return self._signer(alg, "JWT").sign(payload)
+
+    def logout_token(self, alg: Algorithm, *, subject: str, client_id: str, session: str) -> str:
+        """A logout token (OpenID Connect Back-Channel Logout §2.4): never a nonce, so it is no ID token."""
+        now = self.clock.now()
+        payload = {
+            "iss": self.issuer,
+            "sub": subject,
+            "aud": client_id,
+            "iat": now,
+            "exp": now + 120,
+            "jti": secrets.token_urlsafe(16),
+            "sid": session,
+            "events": {_LOGOUT: {}},
+        }
+        return self._signer(alg, "logout+jwt").sign(payload)

@@ -33,6 +33,16 @@ class GrantFamily(SQLModel, table=True):
     client_id: str = text(128)
     group_name: str = text(128)
     scope: str = text(1024)
+    # whom its tokens are for beside our own API, blank separated (RFC 8707)
+    audience: str = text(1024)
+    access_lifetime: int = number()
+    # the key that every use must prove (RFC 9449, RFC 8705); empty for bearer tokens
+    binding: str = text(64)
+    # the browser session that it came from
+    session: str = text(32, index=True)
+    auth_time: int = number()
+    # where it was used last
+    address: str = text(64)
     generation: int = number()
     current_hash: str = text(64)
     previous_hash: str = text(64)

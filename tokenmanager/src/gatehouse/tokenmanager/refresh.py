@@ -33,6 +33,11 @@ class Family(NamedTuple):
     client_id: str
     group: str
     scope: str
+    audience: str
+    access_lifetime: int
+    binding: str
+    session: str
+    auth_time: int
     generation: int
     current_hash: str
     previous_hash: str
@@ -58,31 +63,65 @@ class NotTurned:
     family: str = ""
 
 
+class Presented(NamedTuple):
+    """A genuine refresh token and the family it belongs to; whether it is current is decided when it is turned."""
+
+    family: Family
+    generation: int
+    raw: bytes
+    text: str
+
+
+class Living(NamedTuple):
+    """A grant as its owner sees it; instants are epoch seconds."""
+
+    id: str
+    client_id: str
+    group: str
+    scope: str
+    audience: str
+    session: str
+    address: str
+    created_at: int
+    rotated_at: int
+    expires_at: int
+
+
 class _Parts(NamedTuple):
     family: str
     generation: int
     raw: bytes
 
 
+class Terms(NamedTuple):
+    """What a new family is for."""
+
+    user_id: str
+    username: str
+    client_id: str
+    group: str
+    scope: str
+    audience: str
+    access_lifetime: int
+    binding: str
+    session: str
+    auth_time: int
+
+
 _C = table(GrantFamily).c
 _ADD = insertion(GrantFamily)
-_FIND = sql(
-    select(
-        _C.id,
-        _C.user_id,
-        _C.username,
-        _C.client_id,
-        _C.group_name,
-        _C.scope,
-        _C.generation,
-        _C.current_hash,
-        _C.previous_hash,
-        _C.rotated_at,
-        _C.expires_at,
-        _C.ended_at,
-    ).where(_C.id == bindparam("family")),
-    Family,
+_COLUMN = {"group": "group_name"}
+_COLUMNS = tuple(_C[_COLUMN.get(name, name)] for name in Family._fields)
+_FIND = sql(select(*_COLUMNS).where(_C.id == bindparam("family")), Family)
+_LIVING = (_C.ended_at.is_(None), _C.expires_at > bindparam("current"))
+_OF = sql(
+    select(*(_C[_COLUMN.get(name, name)] for name in Living._fields))
+    .where(_C.user_id == bindparam("person"), *_LIVING)
+    .order_by(_C.rotated_at.desc())
+    .limit(200),
+    Living,
 )
+_OF_SESSION = sql(select(*_COLUMNS).where(_C.session == bindparam("sid"), *_LIVING).limit(200), Family)
 _TURN: Statement[tuple[()]] = sql(
     update(table(GrantFamily))
     .where(
@@ -96,6 +135,7 @@ _TURN: Statement[tuple[()]] = sql(
         previous_hash=bindparam("presented"),
         current_hash=bindparam("successor"),
         rotated_at=bindparam("current"),
+        address=bindparam("where"),
     )
 )
 _END: Statement[tuple[()]] = sql(
@@ -105,69 +145,46 @@ _END: Statement[tuple[()]] = sql(
 )
 
 
-def begin(
-    tx: Tx, seal: Seal, *, user_id: str, username: str, client_id: str, group: str, scope: str, lifetime: int
-) -> Turned:
+def new_id() -> str:
+    """The id of a family to come."""
+    return secrets.token_hex(16)
+
+
+def begin(tx: Tx, seal: Seal, family: str, given: Terms, lifetime: int, address: str = "") -> Turned:
     """Start a family at login; returns it with its first refresh token."""
-    family, now = secrets.token_hex(16), tx.clock.now()
+    now = tx.clock.now()
     token = _token(seal, family, 0, secrets.token_bytes(32))
-    row = Family(
-        family,
-        user_id,
-        username,
-        client_id,
-        group,
-        scope,
-        0,
-        _hash(seal, token),
-        "",
-        now,
-        now + lifetime,
-        None,
-    )
-    tx.run(
-        _ADD,
-        id=family,
-        user_id=user_id,
-        username=username,
-        client_id=client_id,
-        group_name=group,
-        scope=scope,
-        generation=0,
-        current_hash=row.current_hash,
-        previous_hash="",
-        rotated_at=now,
-        created_at=now,
-        expires_at=row.expires_at,
-        ended_at=None,
-        ended_why="",
-    )
+    row = Family(family, *given, 0, _hash(seal, token), "", now, now + lifetime, None)
+    values = row._asdict()
+    values["group_name"] = values.pop("group")
+    tx.run(_ADD, **values, address=address[:64], created_at=now, ended_why="")
     return Turned(row, token)
 
 
-def turn(tx: Tx, seal: Seal, token: str, client_id: str, grace: int) -> Turned | NotTurned:
+def present(tx: Tx, seal: Seal, token: str) -> Presented | None:
+    """A refresh token as its holder shows it; None when it is not one of ours."""
+    parts = _parse(seal, token)
+    family = None if parts is None else tx.one(_FIND, family=parts.family)
+    return None if parts is None or family is None else Presented(family, parts.generation, parts.raw, token)
+
+
+def turn(tx: Tx, seal: Seal, shown: Presented, grace: int, address: str = "") -> Turned | NotTurned:
     """Use a refresh token once: the conditional UPDATE decides who wins.
 
     Within `grace` seconds the loser gets the same successor; after it, the reuse of a turned token ends the family.
     """
-    parts = _parse(seal, token)
-    if parts is None:
-        return NotTurned("This is not a refresh token of this service.")
-    now, presented = tx.clock.now(), _hash(seal, token)
-    successor = _token(seal, parts.family, parts.generation + 1, seal.mac("refresh/successor", parts.raw))
-    family = tx.one(_FIND, family=parts.family)
-    if family is None or family.client_id != client_id:
-        return NotTurned("The refresh token was not issued to this client.")
+    family, presented = shown.family, _hash(seal, shown.text)
+    successor = _token(seal, family.id, shown.generation + 1, seal.mac("refresh/successor", shown.raw))
     hashes = {"presented": presented, "successor": _hash(seal, successor)}
-    if tx.run(_TURN, family=parts.family, current=now, **hashes):
+    if tx.run(_TURN, family=family.id, current=tx.clock.now(), where=address[:64], **hashes):
         return Turned(family, successor)
-    return _lost(tx, seal, parts, successor, presented, grace)
+    return _lost(tx, seal, family.id, successor, presented, grace)
 
 
 def _lost(
-    tx: Tx, seal: Seal, parts: _Parts, successor: str, presented: str, grace: int
+    tx: Tx, seal: Seal, family_id: str, successor: str, presented: str, grace: int
 ) -> Turned | NotTurned:
-    family, now = tx.one(_FIND, family=parts.family), tx.clock.now()
+    family, now = tx.one(_FIND, family=family_id), tx.clock.now()
     if family is None or family.ended_at is not None:
         return NotTurned("This login has been ended.")
     if family.expires_at <= now:
@@ -191,10 +208,19 @@ def end(tx: Tx, family: Family, why: str, *, actor: str) -> bool:
     return True
 
 
-def find(tx: Tx, seal: Seal, token: str) -> Family | None:
-    """The family of a refresh token that is genuine, whether or not it is current (for revocation)."""
-    parts = _parse(seal, token)
-    return None if parts is None else tx.one(_FIND, family=parts.family)
+def by_id(tx: Tx, family: str) -> Family | None:
+    """The family of that id."""
+    return tx.one(_FIND, family=family)
+
+
+def of(tx: Tx, user_id: str) -> list[Living]:
+    """The grants of a person that have not ended, the latest used first."""
+    return tx.all(_OF, person=user_id, current=tx.clock.now())
+
+
+def of_session(tx: Tx, session: str) -> list[Family]:
+    """The living grants that came from a browser session."""
+    return tx.all(_OF_SESSION, sid=session, current=tx.clock.now()) if session else []
 
 
 def _token(seal: Seal, family: str, generation: int, secret: bytes) -> str:

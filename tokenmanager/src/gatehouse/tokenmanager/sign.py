@@ -15,10 +15,10 @@ _PKCS1, _SHA256, _ECDSA = padding.PKCS1v15(), SHA256(), ec.ECDSA(SHA256())
 
 
 class Signer:
-    """Signs access tokens with one key; what does not change from token to token is made once."""
+    """Signs tokens of one type with one key; what does not change from token to token is made once."""
 
-    def __init__(self, key: Key) -> None:
-        header = {"alg": key.alg, "kid": key.kid, "typ": "at+jwt"}
+    def __init__(self, key: Key, typ: str = "at+jwt") -> None:
+        header = {"alg": key.alg, "kid": key.kid, "typ": typ}
         self._head = _base64(json.encode(header)) + b"."
         self._sign = _signing(key.private)
 

@@ -6,13 +6,11 @@ from authlib.oauth2.rfc6749.errors import AccessDeniedError, InvalidGrantError
 from authlib.oauth2.rfc8628 import AuthorizationPendingError, DeviceCodeGrant, ExpiredTokenError
 
 from gatehouse.auth import devices
-from gatehouse.auth.grants.person import entitled, tokens
-from gatehouse.auth.scopes import Asked, parse
+from gatehouse.auth.grants.person import redeem
 from gatehouse.auth.server import sayable
-from gatehouse.registry import audit
-from gatehouse.tokenmanager import refresh
 
 _Base: Any = object if TYPE_CHECKING else DeviceCodeGrant
+USED = "This device code was used before. Start the login again."
 
 
 class DeviceGrant(_Base):  # type: ignore[misc]
@@ -31,7 +29,7 @@ class DeviceGrant(_Base):  # type: ignore[misc]
         """The user's id, once approved; otherwise raises what RFC 8628 §3.5 has for it."""
         row = credential.row
         if row.status == "redeemed":
-            raise InvalidGrantError("This device code was used before. Start the login again.")
+            raise InvalidGrantError(USED)
         if row.status == "denied":
             raise AccessDeniedError(sayable(row.reason) or "The login was refused in the browser.")
         if credential.is_expired():
@@ -43,31 +41,5 @@ class DeviceGrant(_Base):  # type: ignore[misc]
 
     def create_token_response(self) -> tuple[int, dict[str, object], list[tuple[str, str]]]:
         """Redeem the code; the conditional UPDATE lets one caller win."""
-        request, context = self.request, self.server.context
-        row = request.credential.row
-        entitled(request.tx, context, row.user_id, row.group_name)
-        if not devices.redeem(request.tx, row.id):
-            raise InvalidGrantError("This device code was used before. Start the login again.")
-        asked = parse(row.scope)
-        scope = (asked if isinstance(asked, Asked) else Asked()).granted(row.group_name)
-        turned = refresh.begin(
-            request.tx,
-            context.seal,
-            user_id=row.user_id,
-            username=row.username,
-            client_id=request.client.client_id,
-            group=row.group_name,
-            scope=scope,
-            lifetime=context.lifetimes.refresh_token,
-        )
-        audit.record(
-            request.tx,
-            "login.completed",
-            actor=row.username,
-            subject=row.user_id,
-            client=request.client.client_id,
-            group=row.group_name,
-            grant=turned.family.id,
-            address=request.address,
-        )
-        return 200, tokens(context, request.client, turned), self.TOKEN_RESPONSE_HEADER
+        answer = redeem(self.request, self.server.context, self.request.credential.row, USED)
+        return 200, answer, self.TOKEN_RESPONSE_HEADER

@@ -1,11 +1,18 @@
 """What every grant for a person ends with: tokens for one group, if the person still may act for it."""
 
+from typing import Any
+
 from authlib.oauth2.rfc6749.errors import InvalidGrantError
 
+from gatehouse.auth import pending
 from gatehouse.auth.clients import Client
-from gatehouse.auth.server import Context, sayable
-from gatehouse.registry import directory
+from gatehouse.auth.pending import Pending
+from gatehouse.auth.scopes import Asked, parse
+from gatehouse.auth.server import Context, Request, sayable
+from gatehouse.auth.terms import Terms, terms
+from gatehouse.registry import audit, directory
 from gatehouse.registry.database import Tx
+from gatehouse.tokenmanager import refresh
 from gatehouse.tokenmanager.refresh import Turned
 
 
@@ -18,27 +25,126 @@ def entitled(tx: Tx, context: Context, user_id: str, group: str) -> None:
         raise InvalidGrantError(f"The group {group} no longer exists. Log in again with another group.")
 
 
-def tokens(context: Context, client: Client, turned: Turned) -> dict[str, object]:
+def redeem(request: Request, context: Context, row: Pending, used: str) -> dict[str, Any]:
+    """The token response for an approved request; the conditional UPDATE lets one caller win, others hear `used`."""
+    entitled(request.tx, context, row.user_id, row.group_name)
+    family = refresh.new_id()
+    if not pending.redeem(request.tx, row.id, family):
+        raise InvalidGrantError(used)
+    return _begin(request, context, row, family)
+
+
+def _begin(request: Request, context: Context, row: Pending, family: str) -> dict[str, Any]:
+    client: Client = request.client
+    asked = parse(row.scope)
+    if not isinstance(asked, Asked):
+        raise TypeError("only scopes that parse are stored")
+    wanted = row.asks
+    given = terms(client, asked, wanted.audience, context.lifetimes)
+    turned = refresh.begin(
+        request.tx,
+        context.seal,
+        family,
+        refresh.Terms(
+            user_id=row.user_id,
+            username=row.username,
+            client_id=client.client_id,
+            group=row.group_name,
+            scope=asked.granted(row.group_name),
+            audience=" ".join(given.audience),
+            access_lifetime=given.access,
+            binding=request.binding,
+            session=row.session,
+            auth_time=row.auth_time,
+        ),
+        given.login or given.access,
+        request.address,
+    )
+    audit.record(
+        request.tx,
+        "login.completed",
+        actor=row.username,
+        subject=row.user_id,
+        client=client.client_id,
+        group=row.group_name,
+        grant=turned.family.id,
+        address=request.address,
+    )
+    answer = tokens(context, client, turned, refreshable=bool(given.login))
+    if given.capped:
+        answer["lifetime_notice"] = given.capped
+    if "openid" in given.openid:
+        answer["id_token"] = _id_token(request.tx, context, client, turned, given, wanted.nonce, answer)
+    return answer
+
+
+def tokens(context: Context, client: Client, turned: Turned, *, refreshable: bool = True) -> dict[str, Any]:
     """The token response (RFC 6749 §5.1) for a family: access token, and the refresh token that follows."""
     family = turned.family
     left = family.expires_at - context.clock.now()
+    claims: dict[str, object] = {
+        "kind": "person",
+        "preferred_username": family.username,
+        "group": family.group,
+        "grant": family.id,
+    }
+    if family.auth_time:
+        claims["auth_time"] = family.auth_time
+    if family.binding:
+        claims["cnf"] = confirmation(family.binding)
     minted = context.mint.access_token(
         client.alg,
-        min(context.lifetimes.access_token, left),
+        min(family.access_lifetime, left),
         subject=family.user_id,
         client_id=client.client_id,
         scope=family.scope,
-        claims={
-            "kind": "person",
-            "preferred_username": family.username,
-            "group": family.group,
-            "grant": family.id,
-        },
+        audience=audience(context, family.audience.split()),
+        claims=claims,
     )
-    return {
+    answer: dict[str, Any] = {
         "access_token": minted.token,
-        "token_type": "Bearer",
+        "token_type": "DPoP" if family.binding.startswith("jkt:") else "Bearer",
         "expires_in": minted.lifetime,
-        "refresh_token": turned.token,
         "scope": family.scope,
     }
+    if refreshable:
+        answer["refresh_token"] = turned.token
+    return answer
+
+
+def audience(context: Context, others: list[str]) -> str | list[str]:
+    """Our own API, and whom else a token is for (RFC 9068 §3)."""
+    own = context.mint.audience
+    return [own, *(one for one in others if one != own)] if others else own
+
+
+def confirmation(binding: str) -> dict[str, str]:
+    """The `cnf` claim of a token that is bound to a key (RFC 9449 §6.1) or a certificate (RFC 8705 §3.1)."""
+    kind, _, thumbprint = binding.partition(":")
+    return {"jkt" if kind == "jkt" else "x5t#S256": thumbprint}
+
+
+def _id_token(
+    tx: Tx,
+    context: Context,
+    client: Client,
+    turned: Turned,
+    given: Terms,
+    nonce: str,
+    answer: dict[str, Any],
+) -> str:
+    """The ID token (OpenID Connect Core §2): who logged in, when, for whom."""
+    family = turned.family
+    said: dict[str, object] = {"preferred_username": family.username, "group": family.group}
+    said |= {"auth_time": family.auth_time} if family.auth_time else {}
+    said |= {"nonce": nonce} if nonce else {}
+    said |= {"sid": family.session} if family.session else {}
+    said |= directory.profile(tx, family.user_id, given.openid)
+    return context.mint.id_token(
+        client.alg,
+        context.lifetimes.id_token,
+        subject=family.user_id,
+        client_id=client.client_id,
+        access_token=answer["access_token"],
+        claims=said,
+    )

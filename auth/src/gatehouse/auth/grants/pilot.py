@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from authlib.oauth2.rfc6749 import BaseGrant, TokenEndpointMixin
-from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError, UnauthorizedClientError
+from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
 
 from gatehouse.auth.clients import PILOT_SECRET
 from gatehouse.registry import audit
@@ -20,16 +20,11 @@ class PilotGrant(_Base):  # type: ignore[misc]
     """One secret, one pilot token."""
 
     GRANT_TYPE = PILOT_SECRET
-    TOKEN_ENDPOINT_AUTH_METHODS = ["none"]
 
     def validate_token_request(self) -> None:
-        """The client and the presence of the secret."""
-        client = self.authenticate_token_endpoint_client()
-        if not client.check_grant_type(self.GRANT_TYPE):
-            raise UnauthorizedClientError("This client may not use the pilot-secret grant.")
+        """The presence of the secret."""
         if not self.request.form.get("pilot_secret"):
             raise InvalidRequestError("Missing 'pilot_secret' in request.")
-        self.request.client = client
 
     def create_token_response(self) -> tuple[int, dict[str, object], list[tuple[str, str]]]:
         """Redeem; the conditional UPDATE lets one caller win."""

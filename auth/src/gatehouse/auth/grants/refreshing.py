@@ -10,49 +10,44 @@ from gatehouse.auth.clients import Client
 from gatehouse.auth.grants.person import entitled, tokens
 from gatehouse.registry import audit
 from gatehouse.tokenmanager import refresh
+from gatehouse.tokenmanager.refresh import Presented
 
 _Base: Any = object if TYPE_CHECKING else RefreshTokenGrant
 
 
 @dataclass(frozen=True, slots=True)
-class _Presented:
+class _Shown:
     """A refresh token as authlib asks about it."""
 
-    family: refresh.Family
-    text: str
+    token: Presented
 
     def check_client(self, client: Client) -> bool:
-        return self.family.client_id == client.client_id
+        return self.token.family.client_id == client.client_id
 
     def get_scope(self) -> str:
-        return self.family.scope
+        return self.token.family.scope
 
 
 class RefreshGrant(_Base):  # type: ignore[misc]
     """Turning a refresh token."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "none"]
-    INCLUDE_NEW_REFRESH_TOKEN = True
-
-    def authenticate_refresh_token(self, refresh_token: str) -> _Presented:
+    def authenticate_refresh_token(self, refresh_token: str) -> _Shown:
         """The family a genuine token belongs to; whether it is current is decided when it is turned."""
-        family = refresh.find(self.request.tx, self.server.context.seal, refresh_token)
-        if family is None:
+        shown = refresh.present(self.request.tx, self.server.context.seal, refresh_token)
+        if shown is None:
             raise InvalidGrantError("This is not a refresh token of this service. Log in again.")
-        return _Presented(family, refresh_token)
+        return _Shown(shown)
 
     def create_token_response(self) -> tuple[int, dict[str, object], list[tuple[str, str]]]:
         """Turn the token; the conditional UPDATE lets one caller win, others in the grace get the same."""
         request, context = self.request, self.server.context
-        presented: _Presented = request.refresh_token
-        family = presented.family
+        shown: Presented = request.refresh_token.token
+        family = shown.family
+        if family.binding and family.binding != request.binding:
+            raise InvalidGrantError("This login is bound to a key that did not come with the request.")
         entitled(request.tx, context, family.user_id, family.group)
         turned = refresh.turn(
-            request.tx,
-            context.seal,
-            presented.text,
-            request.client.client_id,
-            context.lifetimes.refresh_grace,
+            request.tx, context.seal, shown, context.lifetimes.refresh_grace, request.address
         )
         if isinstance(turned, refresh.NotTurned):
             raise InvalidGrantError(f"{turned.reason} Log in again.")

@@ -30,7 +30,8 @@ class EnterCode:
 class Confirm:
     """Who asks for what, from where. `asked` are plain sentences, `asked_at` epoch seconds.
 
-    `leads_to`: origins that the answer to the form may redirect to (the provider's, when there is only one).
+    A request by redirect has no `user_code`, but a `back_to`: the host that the browser returns to.
+    `leads_to`: origins that the answer to the form may redirect to.
     """
 
     client_name: str
@@ -41,8 +42,10 @@ class Confirm:
     asked_at: int
     same_address: bool
     csrf: str
-    action: str = "device"
+    action: str = "login/confirm"
     leads_to: Sequence[str] = ()
+    back_to: str = ""
+    username: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,9 @@ class Refused:
     facts: Sequence[tuple[str, str]] = ()
     error_id: str = ""
     again: str = ""
+    # the client's own address with the error, checked before it was stored, and the client's name
+    back: str = ""
+    back_to: str = ""
 
 
 @dataclass(frozen=True)
@@ -231,6 +237,8 @@ def _require_local(link: str) -> None:
 
 def _require_origin(origin: str) -> None:
     parts = urlsplit(origin)
+    if "." in parts.scheme and origin == f"{parts.scheme}:":
+        return  # the private-use scheme of a native app (RFC 8252 §7.1)
     if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
         raise ValueError("a form may lead to an origin such as https://idp.example.org")
     if not parts.hostname or any(c in origin for c in " ;,'\"\r\n*"):

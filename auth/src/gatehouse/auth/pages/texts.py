@@ -36,6 +36,12 @@ ENGLISH: Mapping[str, str] = {
     "confirm.time": "Started",
     "confirm.yes": "Yes, continue",
     "confirm.no": "This was not me",
+    "consent.title": "Let {client} act for you?",
+    "consent.lead": "<strong>{client}</strong> sent you here. Afterwards you return to <strong>{host}</strong>.",
+    "consent.as": "You are logged in as <strong>{username}</strong>.",
+    "consent.warning": "Continue only if you came from there just now, and trust it with this:",
+    "consent.yes": "Allow",
+    "consent.no": "Do not allow",
     "choose_provider.title": "Who can tell us who you are?",
     "choose_provider.lead": (
         "Choose the organisation where you have an account. You log in there, then come back here to finish "
@@ -58,6 +64,7 @@ ENGLISH: Mapping[str, str] = {
     "refused.facts": "Details",
     "refused.error_id": "If you ask for help, mention this number:",
     "refused.again": "Start again",
+    "refused.back": "Back to {client}",
     "home.title": "Welcome to Gatehouse",
     "home.lead": (
         "This is the gate to a computing grid. Log in with the account of your own organisation; your community "

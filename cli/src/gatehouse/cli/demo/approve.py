@@ -11,7 +11,7 @@ from gatehouse.cli.errors import CommandError
 
 _INPUT = re.compile(r'<input[^>]*\bname="([^"]+)"[^>]*\bvalue="([^"]*)"')
 _ACTION = re.compile(r'<form[^>]*\baction="([^"]*)"')
-_LINK = re.compile(r'<a[^>]*\bhref="(authorization/[^"]+)"')
+_LINK = re.compile(r'<a[^>]*\bhref="(login/[^"]+)"')
 
 
 def approve(

@@ -54,32 +54,6 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_table(
-        "device_request",
-        sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("device_hash", sa.String(length=64), nullable=False),
-        sa.Column("code_hash", sa.String(length=64), nullable=False),
-        sa.Column("client_id", sa.String(length=128), nullable=False),
-        sa.Column("scope", sa.String(length=1024), nullable=False),
-        sa.Column("address", sa.String(length=64), nullable=False),
-        sa.Column("agent", sa.String(length=255), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("user_id", sa.String(length=36), nullable=False),
-        sa.Column("username", sa.String(length=128), nullable=False),
-        sa.Column("group_name", sa.String(length=128), nullable=False),
-        sa.Column("reason", sa.String(length=512), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("code_hash"),
-        sa.UniqueConstraint("device_hash"),
-        mysql_charset="utf8mb4",
-        mysql_collate="utf8mb4_nopad_bin",
-        mysql_engine="InnoDB",
-    )
-    with op.batch_alter_table("device_request", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_device_request_expires_at"), ["expires_at"], unique=False)
-
-    op.create_table(
         "used_once",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
@@ -99,6 +73,12 @@ def upgrade() -> None:
         sa.Column("client_id", sa.String(length=128), nullable=False),
         sa.Column("group_name", sa.String(length=128), nullable=False),
         sa.Column("scope", sa.String(length=1024), nullable=False),
+        sa.Column("audience", sa.String(length=1024), nullable=False),
+        sa.Column("access_lifetime", sa.BigInteger(), nullable=False),
+        sa.Column("binding", sa.String(length=64), nullable=False),
+        sa.Column("session", sa.String(length=32), nullable=False),
+        sa.Column("auth_time", sa.BigInteger(), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("current_hash", sa.String(length=64), nullable=False),
         sa.Column("previous_hash", sa.String(length=64), nullable=False),
@@ -113,6 +93,7 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     with op.batch_alter_table("grant_family", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_grant_family_session"), ["session"], unique=False)
         batch_op.create_index(batch_op.f("ix_grant_family_user_id"), ["user_id"], unique=False)
 
     op.create_table(
@@ -209,15 +190,70 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_table(
+        "browser_session",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("sid", sa.String(length=32), nullable=False),
+        sa.Column("user_id", sa.String(length=36), nullable=False),
+        sa.Column("username", sa.String(length=128), nullable=False),
+        sa.Column("provider", sa.String(length=64), nullable=False),
+        sa.Column("upstream_sid", sa.String(length=255), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=255), nullable=False),
+        sa.Column("auth_time", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("sid"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
+        mysql_engine="InnoDB",
+    )
+    with op.batch_alter_table("browser_session", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_browser_session_expires_at"), ["expires_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_browser_session_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
+        "login_request",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("handle_hash", sa.String(length=64), nullable=True),
+        sa.Column("code_hash", sa.String(length=64), nullable=True),
+        sa.Column("client_id", sa.String(length=128), nullable=False),
+        sa.Column("scope", sa.String(length=1024), nullable=False),
+        sa.Column("wanted", sa.Text(), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=255), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("user_id", sa.String(length=36), nullable=False),
+        sa.Column("username", sa.String(length=128), nullable=False),
+        sa.Column("group_name", sa.String(length=128), nullable=False),
+        sa.Column("session", sa.String(length=32), nullable=False),
+        sa.Column("auth_time", sa.BigInteger(), nullable=False),
+        sa.Column("grant_id", sa.String(length=32), nullable=False),
+        sa.Column("reason", sa.String(length=512), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("code_hash"),
+        sa.UniqueConstraint("handle_hash"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
+        mysql_engine="InnoDB",
+    )
+    with op.batch_alter_table("login_request", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_login_request_expires_at"), ["expires_at"], unique=False)
+
+    op.create_table(
         "login_walk",
         sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("device_id", sa.String(length=32), nullable=False),
+        sa.Column("request_id", sa.String(length=32), nullable=False),
         sa.Column("step", sa.String(length=16), nullable=False),
         sa.Column("provider", sa.String(length=64), nullable=False),
         sa.Column("state_hash", sa.String(length=64), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("user_id", sa.String(length=36), nullable=False),
         sa.Column("username", sa.String(length=128), nullable=False),
+        sa.Column("session", sa.String(length=32), nullable=False),
+        sa.Column("auth_time", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         mysql_charset="utf8mb4",
@@ -225,8 +261,8 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     with op.batch_alter_table("login_walk", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_login_walk_device_id"), ["device_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_login_walk_expires_at"), ["expires_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_login_walk_request_id"), ["request_id"], unique=False)
 
     op.create_table(
         "membership",
@@ -441,7 +477,7 @@ def downgrade() -> None:
     op.drop_table("membership")
     with op.batch_alter_table("login_walk", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_login_walk_expires_at"))
-        batch_op.drop_index(batch_op.f("ix_login_walk_device_id"))
+        batch_op.drop_index(batch_op.f("ix_login_walk_request_id"))
 
     op.drop_table("login_walk")
     op.drop_table("lease")
@@ -464,16 +500,22 @@ def downgrade() -> None:
     op.drop_table("guess")
     with op.batch_alter_table("grant_family", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_grant_family_user_id"))
+        batch_op.drop_index(batch_op.f("ix_grant_family_session"))
 
     op.drop_table("grant_family")
     with op.batch_alter_table("used_once", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_used_once_expires_at"))
 
     op.drop_table("used_once")
-    with op.batch_alter_table("device_request", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_device_request_expires_at"))
+    with op.batch_alter_table("login_request", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_login_request_expires_at"))
 
-    op.drop_table("device_request")
+    op.drop_table("login_request")
+    with op.batch_alter_table("browser_session", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_browser_session_user_id"))
+        batch_op.drop_index(batch_op.f("ix_browser_session_expires_at"))
+
+    op.drop_table("browser_session")
     op.drop_table("counter")
     op.drop_table("community_group")
     with op.batch_alter_table("audit_event", schema=None) as batch_op:

@@ -1,0 +1,114 @@
+"""Browser sessions: that somebody has logged in here lately, so that the next client need not ask again."""
+
+import secrets
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, delete, select
+
+from gatehouse.auth.models import BrowserSession
+from gatehouse.registry.database import Statement, Tx, insertion, sql, table
+from gatehouse.tokenmanager.seal import Seal
+
+
+class Session(NamedTuple):
+    """A session as the database has it."""
+
+    id: str
+    sid: str
+    user_id: str
+    username: str
+    provider: str
+    upstream_sid: str
+    address: str
+    agent: str
+    auth_time: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A fresh session: the cookie is shown to the browser once, `sid` is for tokens and logout (OpenID Connect)."""
+
+    cookie: str
+    sid: str
+
+
+_T = table(BrowserSession)
+_C = _T.c
+_COLUMNS = tuple(_C[name] for name in Session._fields)
+_ADD = insertion(BrowserSession)
+_FIND = sql(
+    select(*_COLUMNS).where(_C.id == bindparam("session"), _C.expires_at > bindparam("current")), Session
+)
+_OF = sql(
+    select(*_COLUMNS)
+    .where(_C.user_id == bindparam("person"), _C.expires_at > bindparam("current"))
+    .order_by(_C.auth_time.desc())
+    .limit(100),
+    Session,
+)
+_UPSTREAM = sql(
+    select(*_COLUMNS)
+    .where(_C.provider == bindparam("vouching"), _C.upstream_sid == bindparam("theirs"))
+    .limit(100),
+    Session,
+)
+_END: Statement[tuple[()]] = sql(delete(_T).where(_C.sid == bindparam("ended")))
+_SWEEP: Statement[tuple[()]] = sql(delete(_T).where(_C.expires_at < bindparam("current")))
+
+
+def begin(
+    tx: Tx,
+    seal: Seal,
+    *,
+    user_id: str,
+    username: str,
+    provider: str,
+    upstream_sid: str = "",
+    address: str,
+    agent: str,
+    auth_time: int,
+    lifetime: int,
+) -> Opened:
+    """Remember that this browser is this person's."""
+    made = Opened(secrets.token_urlsafe(32), secrets.token_hex(16))
+    tx.run(
+        _ADD,
+        id=seal.keyed_hash("session", made.cookie),
+        sid=made.sid,
+        user_id=user_id,
+        username=username,
+        provider=provider,
+        upstream_sid=upstream_sid[:255],
+        address=address[:64],
+        agent="".join(c for c in agent if c.isprintable())[:255],
+        auth_time=auth_time,
+        expires_at=tx.clock.now() + lifetime,
+    )
+    return made
+
+
+def find(tx: Tx, seal: Seal, cookie: str) -> Session | None:
+    """The session of a cookie, while it lasts."""
+    return tx.one(_FIND, session=seal.keyed_hash("session", cookie), current=tx.clock.now())
+
+
+def of(tx: Tx, user_id: str) -> list[Session]:
+    """The sessions of a person, the latest first."""
+    return tx.all(_OF, person=user_id, current=tx.clock.now())
+
+
+def of_upstream(tx: Tx, provider: str, upstream_sid: str) -> list[Session]:
+    """The sessions that came from one session at a provider (back-channel logout)."""
+    return tx.all(_UPSTREAM, vouching=provider, theirs=upstream_sid) if upstream_sid else []
+
+
+def end(tx: Tx, sid: str) -> bool:
+    """End a session."""
+    return bool(tx.run(_END, ended=sid))
+
+
+def sweep(tx: Tx) -> int:
+    """Forget sessions that are over."""
+    return tx.run(_SWEEP, current=tx.clock.now())

@@ -19,17 +19,21 @@ from gatehouse.registry.errors import ConfigurationError
 
 def run(service: Service, ready: Callable[[], None] | None = None) -> None:
     """Serve until told to stop (SIGTERM, SIGINT). Raises ConfigurationError when a port cannot be had."""
-    server = service.settings.server
     try:
-        sockets = listen("server.port", server.host, server.port)
-        asking: list[socket.socket] = []
-        context = None
-        if server.certificate_port:
-            asking = listen("server.certificate_port", server.host, server.certificate_port)
-            context = certificateport.context(server)
-        Ports(configuration(service), asking, context, ready).run(sockets)
+        server, sockets = ports(service, ready)
+        server.run(sockets)
     finally:
         service.database.close()
+
+
+def ports(service: Service, ready: Callable[[], None] | None = None) -> tuple["Ports", list[socket.socket]]:
+    """The web server of a service, and the opened main port to run it with. Raises ConfigurationError."""
+    server = service.settings.server
+    sockets = listen("server.port", server.host, server.port)
+    if not server.certificate_port:
+        return Ports(configuration(service), ready=ready), sockets
+    asking = listen("server.certificate_port", server.host, server.certificate_port)
+    return Ports(configuration(service), asking, certificateport.context(server), ready), sockets
 
 
 def listen(setting: str, host: str, port: int) -> list[socket.socket]:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from html import unescape
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import httpx
 
+from gatehouse.auth.providers.relying import challenge
 from gatehouse.cli.demo.approve import approve
 from gatehouse.registry import audit
 from gatehouse.registry.clock import SYSTEM
@@ -31,7 +32,19 @@ name = "Another program"
 [[clients]]
 client_id = "portal"
 client_secret = "only for this test"
+grant_types = ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]
+redirect_uris = ["https://portal.example.org/back", "https://portal.example.org/other?kept=1"]
+post_logout_redirect_uris = ["https://portal.example.org/bye"]
+audiences = ["https://storage.example.org"]
+
+[[clients]]
+client_id = "native"
+name = "An app on a laptop"
+grant_types = ["authorization_code"]
+redirect_uris = ["http://127.0.0.1/done", "http://[::1]/done", "org.example.app:/done"]
 """
+PORTAL = "https://portal.example.org/back"
+VERIFIER = "a-verifier-of-more-than-forty-three-characters-0123"
 
 
 class Event(NamedTuple):
@@ -79,6 +92,42 @@ def login(
     assert answer.status_code == 200, answer.text
     tokens: dict[str, Any] = answer.json()
     return tokens
+
+
+def asking(service: Service, **given: str) -> str:
+    """The address of an authorization request of the portal; an empty value leaves a parameter out."""
+    said = {
+        "response_type": "code",
+        "client_id": "portal",
+        "redirect_uri": PORTAL,
+        "scope": "openid g:training_user",
+        "state": "abc",
+        "nonce": "n-0",
+        "code_challenge": challenge(VERIFIER),
+        "code_challenge_method": "S256",
+        **given,
+    }
+    return f"{service.issuer}/authorization?{urlencode({k: v for k, v in said.items() if v})}"
+
+
+def redeem(service: Service, code: str, **given: str) -> httpx.Response:
+    """The portal brings a code to the token endpoint; an empty value leaves a parameter out."""
+    said = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": PORTAL,
+        "client_id": "portal",
+        "client_secret": "only for this test",
+        "code_verifier": VERIFIER,
+        **given,
+    }
+    return post(service, "token", **{name: value for name, value in said.items() if value})
+
+
+def code_login(service: Service, username: str = "alice", **given: str) -> dict[str, str]:
+    """The whole code flow up to the answer that the browser brings back to the client."""
+    with Walker(service) as browser:
+        return browser.allow(asking(service, **given), username)
 
 
 def at_once(service: Service, path: str, times: int, **form: str) -> list[httpx.Response]:
@@ -164,6 +213,19 @@ class Walker:
         """Open the link, say yes; the page with the providers."""
         return self.follow(self.submit(self.open(started), action="confirm"))
 
+    def consent(self, address: str) -> httpx.Response:
+        """The consent page of an authorization request."""
+        return self.follow(self.http.get(address))
+
+    def allow(self, address: str, username: str = "alice", provider: str = "egi-demo") -> dict[str, str]:
+        """Allow a client everything; what it is told by redirect."""
+        answer = self.submit(self.consent(address), action="confirm")
+        if urlsplit(answer.headers.get("location", "")).path.endswith("login"):
+            self.follow(answer)
+            answer = self.log_in(provider, username)
+        assert answer.is_redirect, answer.text
+        return query(answer.headers["location"])
+
     def follow(self, answer: httpx.Response) -> httpx.Response:
         """The page that a redirect leads to."""
         assert answer.is_redirect, answer.text
@@ -171,7 +233,7 @@ class Walker:
 
     def leave(self, provider: str) -> httpx.Response:
         """Choose a provider."""
-        return self.http.get(f"{self.service.issuer}/authorization/{provider}")
+        return self.http.get(f"{self.service.issuer}/login/{provider}")
 
     def visit(self, provider: str, username: str) -> str:
         """Choose a provider and log in there; the callback that it sends the browser to."""

@@ -52,8 +52,9 @@ def shown(transport: asyncio.BaseTransport) -> list[bytes]:
     if tls is None:
         return []
     if hasattr(tls, "get_unverified_chain"):  # public from Python 3.13
-        return list(tls.get_unverified_chain() or ())
-    return [one.public_bytes(_DER) for one in tls._sslobj.get_unverified_chain() or ()]
+        return [one for one in tls.get_unverified_chain() or () if one]
+    # without a certificate, Python 3.11 gives a list of one None
+    return [one.public_bytes(_DER) for one in tls._sslobj.get_unverified_chain() or () if one is not None]
 
 
 class Asking(Patience):

@@ -52,9 +52,11 @@ class Fetcher:
     def __init__(self, guard: Guard, tls: ssl.SSLContext | None = None, resolver: Resolver = resolve) -> None:
         self._guard = guard
         self._backend = GuardedBackend(guard, resolver)
+        # Requests queue here and not in the pool, which loses the connection of one that is given up in its queue
+        self._places = asyncio.Semaphore(_CONNECTIONS)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls or context(),
-            max_connections=_CONNECTIONS,
+            max_connections=None,
             max_keepalive_connections=4,
             keepalive_expiry=5.0,
             network_backend=self._backend,
@@ -101,7 +103,7 @@ class Fetcher:
         where = f"{method} {shown(url)}"
         try:
             target = self._guard.target(url)
-            async with asyncio.timeout(TOTAL):
+            async with asyncio.timeout(TOTAL), self._places:
                 return where, await self._exchange(where, method, target, headers, body, read)
         except TimeoutError as error:
             raise FetchError(f"{where}: no whole answer within {TOTAL:.0f} s") from error

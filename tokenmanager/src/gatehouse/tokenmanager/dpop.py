@@ -36,6 +36,11 @@ class Proof:
     expires_at: int
     wants_nonce: bool  # the nonce it was made with has lived for half its time, or there was none
 
+    @property
+    def binding(self) -> str:
+        """What a token that is issued for it is bound to, as `Principal.binding` has it."""
+        return f"jkt:{self.thumbprint}"
+
 
 @dataclass(frozen=True, slots=True)
 class Unproven:
@@ -43,11 +48,6 @@ class Unproven:
 
     reason: str
     code: str = INVALID
-
-    @property
-    def binding(self) -> str:
-        """What a token that is issued for it is bound to, as `Principal.binding` has it."""
-        return f"jkt:{self.thumbprint}"
 
 
 REPEATED = Unproven(

@@ -114,6 +114,21 @@ base_url = "http://127.0.0.1:{port}"
 port = {port}
 [secrets]
 master_key_file = "master.key"
+[limits]  # one caller asks for what thousands would: counted as always, refused never
+login = 10000000
+login_burst = 1000000
+token = 10000000
+token_burst = 1000000
+call = 10000000
+call_burst = 1000000
+work = 10000000
+work_burst = 1000000
+page = 10000000
+page_burst = 1000000
+guess = 10000000
+guess_burst = 1000000
+document = 10000000
+document_burst = 1000000
 [[clients]]
 client_id = "{client}"
 client_secret = "{secret}"

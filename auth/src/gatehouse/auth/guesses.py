@@ -121,7 +121,7 @@ def wrong(tx: Tx, tries: Tries) -> None:
 
 def refusal(seconds: int) -> Problem:
     """What a locked-out person is told, whether the answer was right or not."""
-    return slow_down("Too many wrong codes were tried here.", seconds, limit="guess")
+    return slow_down("Too many wrong codes were tried here.", seconds, limit_class="guess")
 
 
 def sweep(tx: Tx) -> int:

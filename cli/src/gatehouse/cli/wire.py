@@ -18,7 +18,7 @@ JSON_LIMIT = 1 << 20  # bytes
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0, pool=5.0)
 _ANSWER_TIME = 300.0  # seconds for a whole answer: a server that drips bytes must not hold a command for ever
 _PAUSES = (0.2, 1.0)  # seconds before the second and the third attempt
-_LONGEST_PAUSE = 5.0
+_LONGEST_PAUSE = 10.0
 _BUSY = frozenset({429, 502, 503, 504})
 
 

@@ -81,7 +81,7 @@ class Limits:
         wait = self._buckets[limit].wait(who, self._now())
         if wait > 0.0:
             raise slow_down(
-                "Too many requests of this kind came from you in a short time.", ceil(wait), limit=limit
+                "Too many requests of this kind came from you in a short time.", ceil(wait), limit_class=limit
             )
 
 

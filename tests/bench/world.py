@@ -156,7 +156,8 @@ def _owner(number: int) -> Principal:
         job=None,
         claim="",
         scope="",
-        audience="",
+        audience=(),
+        issued_at=0,
         expires_at=0,
     )
 

@@ -143,9 +143,8 @@ def test_a_foreign_key_under_our_kid(desk: Desk) -> None:
         {"iss": f"{ISSUER}/"},
         {"iss": f"{ISSUER}/vo/otter"},
         {"iss": [ISSUER]},
-        {"aud": "https://other.example.org"},
         {"aud": []},
-        {"aud": f"{API}/"},
+        {"aud": [API, 7]},
         {"sub": 7},
         {"exp": "soon"},
         {"exp": 2.5e9},
@@ -160,6 +159,13 @@ def test_claims_that_are_not_for_us(desk: Desk, changed: dict[str, object]) -> N
     header = {"alg": "ES256", "kid": key("ES256").kid, "typ": "at+jwt"}
     desk.good(signed(header, desk.payload()))
     assert desk.refusal(signed(header, desk.payload(**changed))) == "The token is not valid here."
+
+
+@pytest.mark.parametrize("audience", ["https://other.example.org", f"{API}/", ["https://other.example.org"]])
+def test_rfc9068_4_a_token_for_somebody_else_is_refused(desk: Desk, audience: object) -> None:
+    header = {"alg": "ES256", "kid": key("ES256").kid, "typ": "at+jwt"}
+    why = desk.refusal(signed(header, desk.payload(aud=audience)))
+    assert why == "The token is not meant for this service."
 
 
 def test_the_audience_may_be_one_of_several_and_may_be_asked_for(desk: Desk) -> None:

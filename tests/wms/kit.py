@@ -56,7 +56,8 @@ def principal(
         job=job,
         claim=claim,
         scope="",
-        audience="",
+        audience=(),
+        issued_at=0,
         expires_at=2**40,
     )
 

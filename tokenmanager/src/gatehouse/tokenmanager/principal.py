@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["person", "pilot", "job", "compute"]
+Kind = Literal["person", "pilot", "job", "service", "compute"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,11 @@ class Principal:
     job: int | None
     claim: str
     scope: str
-    audience: str
+    audience: tuple[str, ...]
+    issued_at: int
     expires_at: int
+    acts: tuple[str, ...] = ()
+    lineage: tuple[str, ...] = ()
     binding: str = ""
 
     @property

@@ -9,6 +9,7 @@ answer we derive the same successor, and neither it nor anything that gives it i
 import base64
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ class Family(NamedTuple):
     binding: str
     session: str
     auth_time: int
+    kind: str
     generation: int
     current_hash: str
     previous_hash: str
@@ -81,6 +83,7 @@ class Living(NamedTuple):
     scope: str
     audience: str
     session: str
+    kind: str
     address: str
     created_at: int
     rotated_at: int
@@ -106,6 +109,7 @@ class Terms(NamedTuple):
     binding: str
     session: str
     auth_time: int
+    kind: str = "device"
 
 
 _C = table(GrantFamily).c
@@ -121,7 +125,23 @@ _OF = sql(
     .limit(200),
     Living,
 )
-_OF_SESSION = sql(select(*_COLUMNS).where(_C.session == bindparam("sid"), *_LIVING).limit(200), Family)
+# what is about to end is locked: it is what is there now, not when the transaction began
+_OF_PERSON = sql(
+    select(*_COLUMNS).where(_C.user_id == bindparam("person"), *_LIVING).limit(200).with_for_update(), Family
+)
+_OF_SESSION = sql(
+    select(*_COLUMNS)
+    .where(_C.session == bindparam("sid"), _C.kind == "code", *_LIVING)
+    .limit(200)
+    .with_for_update(),
+    Family,
+)
+_CLIENTS_OF_SESSION: Statement[tuple[str]] = sql(
+    select(_C.client_id)
+    .where(_C.session == bindparam("sid"), _C.kind != "device")
+    .limit(1000)
+    .with_for_update()
+)
 _TURN: Statement[tuple[()]] = sql(
     update(table(GrantFamily))
     .where(
@@ -168,12 +188,16 @@ def present(tx: Tx, seal: Seal, token: str) -> Presented | None:
     return None if parts is None or family is None else Presented(family, parts.generation, parts.raw, token)
 
 
-def turn(tx: Tx, seal: Seal, shown: Presented, grace: int, address: str = "") -> Turned | NotTurned:
+def turn(
+    tx: Tx, seal: Seal, shown: Presented, client_id: str, grace: int, address: str = ""
+) -> Turned | NotTurned:
     """Use a refresh token once: the conditional UPDATE decides who wins.
 
     Within `grace` seconds the loser gets the same successor; after it, the reuse of a turned token ends the family.
     """
     family, presented = shown.family, _hash(seal, shown.text)
+    if family.client_id != client_id:
+        return NotTurned("The refresh token was not issued to this client.")
     successor = _token(seal, family.id, shown.generation + 1, seal.mac("refresh/successor", shown.raw))
     hashes = {"presented": presented, "successor": _hash(seal, successor)}
     if tx.run(_TURN, family=family.id, current=tx.clock.now(), where=address[:64], **hashes):
@@ -218,9 +242,26 @@ def of(tx: Tx, user_id: str) -> list[Living]:
     return tx.all(_OF, person=user_id, current=tx.clock.now())
 
 
-def of_session(tx: Tx, session: str) -> list[Family]:
-    """The living grants that came from a browser session."""
-    return tx.all(_OF_SESSION, sid=session, current=tx.clock.now()) if session else []
+def end_of_session(tx: Tx, session: str, why: str, *, actor: str) -> int:
+    """End the grants that are bound to a browser session; how many. Those of devices and for offline_access stay."""
+    return _end_all(lambda: tx.all(_OF_SESSION, sid=session, current=tx.clock.now()), tx, why, actor)
+
+
+def end_of_person(tx: Tx, user_id: str, why: str, *, actor: str) -> int:
+    """End every grant of a person; how many."""
+    return _end_all(lambda: tx.all(_OF_PERSON, person=user_id, current=tx.clock.now()), tx, why, actor)
+
+
+def _end_all(living: Callable[[], list[Family]], tx: Tx, why: str, actor: str) -> int:
+    ended = 0
+    while found := living():
+        ended += sum(end(tx, family, why, actor=actor) for family in found)
+    return ended
+
+
+def clients_of_session(tx: Tx, session: str) -> list[str]:
+    """The clients that redeemed a code of a browser session, whatever became of their grants."""
+    return sorted({found[0] for found in tx.all(_CLIENTS_OF_SESSION, sid=session)})
 
 
 def _token(seal: Seal, family: str, generation: int, secret: bytes) -> str:

@@ -3,9 +3,11 @@ audience, type (RFC 8725, RFC 9068 §4)."""
 
 import hashlib
 from dataclasses import dataclass
+from typing import get_args
 
 import jwt
 from cachetools import TTLCache
+from jwt.types import Options
 
 from gatehouse.registry.clock import Clock
 from gatehouse.tokenmanager.groups import Groups
@@ -14,8 +16,22 @@ from gatehouse.tokenmanager.principal import Kind, Principal
 from gatehouse.tokenmanager.revoke import Revocations, claim_name, grant_name, token_name
 
 MAX_TOKEN = 8192  # longer is refused before any parsing
-_REQUIRED = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope"]
-_KINDS: dict[str, Kind] = {"person": "person", "pilot": "pilot", "job": "job", "compute": "compute"}
+# checked here, by our own clock and for several audiences
+_OPTIONS: Options = {
+    "require": ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope"],
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+    "verify_aud": False,
+}
+MAX_ACTORS = 4  # a chain of delegation is no longer than this (RFC 8693 §4.1)
+_KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
+    "person": "person",
+    "pilot": "pilot",
+    "job": "job",
+    "service": "service",
+    "compute": "compute",
+}
 _BINDINGS = {"jkt": "jkt", "x5t#S256": "x5t"}  # RFC 9449 §6.1, RFC 8705 §3.1
 _MEMBERS = {kind: member for member, kind in _BINDINGS.items()}
 
@@ -45,13 +61,20 @@ class Verifier:
         )
 
     def verify(self, token: str, audience: str = "") -> Principal | Refused:
-        """The bearer of a token, or why not. `audience` other than our own API is for our own elements."""
+        """The bearer of a token, or why not; `audience` is whom it must be for, unsaid our own API."""
+        principal = self.recognise(token)
+        if isinstance(principal, Refused) or (audience or self._audience) in principal.audience:
+            return principal
+        return Refused("The token is not meant for this service.", f"aud {principal.audience}"[:300])
+
+    def recognise(self, token: str) -> Principal | Refused:
+        """The bearer of a live token of ours, whoever it is meant for: for introspection and exchange only."""
         if len(token) > MAX_TOKEN:
             return Refused("The token is longer than 8 kB.")
-        digest = hashlib.sha256(f"{audience}\n{token}".encode("utf-8", "surrogateescape")).digest()
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         known = self._known.get(digest)
         if known is None or known[0] != self._groups.version:
-            fresh = self._examine(token, audience or self._audience)
+            fresh = self._examine(token)
             if isinstance(fresh, Refused):
                 return fresh
             known = self._known[digest] = (self._groups.version, fresh, _names(fresh))
@@ -63,7 +86,7 @@ class Verifier:
                 return Refused("The token has been revoked.")
         return principal
 
-    def _examine(self, token: str, audience: str) -> Principal | Refused:
+    def _examine(self, token: str) -> Principal | Refused:
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.InvalidTokenError, ValueError) as error:
@@ -77,18 +100,17 @@ class Verifier:
                 key.public,
                 algorithms=[key.alg],
                 issuer=self._issuer,
-                audience=audience,
-                options={"require": _REQUIRED, "verify_exp": False, "verify_nbf": False, "verify_iat": False},
+                options=_OPTIONS,
             )
-            return self._principal(claims, audience)
+            return self._principal(claims)
         except (jwt.InvalidTokenError, KeyError, TypeError, ValueError) as error:
             return Refused("The token is not valid here.", f"{type(error).__name__}: {error}")
 
-    def _principal(self, claims: dict[str, object], audience: str) -> Principal | Refused:
+    def _principal(self, claims: dict[str, object]) -> Principal | Refused:
         now = self._clock.now()
-        expires_at, not_before = claims["exp"], claims.get("nbf", 0)
-        if not isinstance(expires_at, int) or not isinstance(not_before, int):
-            return Refused("The token is not valid here.", "exp or nbf is not an integer")
+        expires_at, not_before, issued_at = claims["exp"], claims.get("nbf", 0), claims["iat"]
+        if not (isinstance(expires_at, int) and isinstance(not_before, int) and isinstance(issued_at, int)):
+            return Refused("The token is not valid here.", "exp, nbf or iat is not an integer")
         if expires_at <= now:
             return Refused("The token has expired.")
         if not_before > now + 60:
@@ -116,10 +138,35 @@ class Verifier:
             job=job if isinstance(job, int) else None,
             claim=str(claims.get("claim", "")),
             scope=str(claims["scope"]),
-            audience=audience,
+            audience=_audience(claims["aud"]),
+            issued_at=issued_at,
             expires_at=expires_at,
+            acts=_acts(actor),
+            lineage=_lineage(claims.get("lineage", ())),
             binding=binding,
         )
+
+
+def _audience(claim: object) -> tuple[str, ...]:
+    """RFC 7519 §4.1.3: one audience or several."""
+    found = claim if isinstance(claim, list) else [claim]
+    if not found or not all(isinstance(one, str) for one in found):
+        raise ValueError("aud is no text")
+    return tuple(found)
+
+
+def _acts(actor: object) -> tuple[str, ...]:
+    """Who acts, the current actor first (RFC 8693 §4.1). Only the first has a say; the rest is history."""
+    found: list[str] = []
+    while isinstance(actor, dict) and len(found) <= MAX_ACTORS:
+        found.append(str(actor["sub"]))
+        actor = actor.get("act")
+    return tuple(found)
+
+
+def _lineage(claim: object) -> tuple[str, ...]:
+    """The tokens that a token was derived from: revoking one of them ends it too."""
+    return tuple(str(one) for one in claim) if isinstance(claim, list | tuple) else ()
 
 
 def binding_of(confirmation: object) -> str | None:
@@ -139,9 +186,14 @@ def confirmation(binding: str) -> dict[str, object]:
     return {"cnf": {_MEMBERS[kind]: value}} if binding else {}
 
 
+def token_type(binding: str) -> str:
+    """How a token is to be presented (RFC 9449 §5, RFC 8705 §3)."""
+    return "DPoP" if binding.startswith("jkt:") else "Bearer"
+
+
 def _names(principal: Principal) -> tuple[str, ...]:
     """The names any of which, revoked, ends this token."""
-    names = [token_name(principal.token_id)]
+    names = [token_name(one) for one in (principal.token_id, *principal.lineage)]
     if principal.grant:
         names.append(grant_name(principal.grant))
     if principal.claim:

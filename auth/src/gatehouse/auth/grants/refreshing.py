@@ -47,7 +47,12 @@ class RefreshGrant(_Base):  # type: ignore[misc]
             raise InvalidGrantError("This login is bound to a key that did not come with the request.")
         entitled(request.tx, context, family.user_id, family.group)
         turned = refresh.turn(
-            request.tx, context.seal, shown, context.lifetimes.refresh_grace, request.address
+            request.tx,
+            context.seal,
+            shown,
+            request.client.client_id,
+            context.lifetimes.refresh_grace,
+            request.address,
         )
         if isinstance(turned, refresh.NotTurned):
             raise InvalidGrantError(f"{turned.reason} Log in again.")
@@ -60,4 +65,4 @@ class RefreshGrant(_Base):  # type: ignore[misc]
             client=family.client_id,
             address=request.address,
         )
-        return 200, tokens(context, request.client, turned), self.TOKEN_RESPONSE_HEADER
+        return 200, tokens(context, request.client, turned, request.binding), self.TOKEN_RESPONSE_HEADER

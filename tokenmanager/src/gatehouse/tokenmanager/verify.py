@@ -26,12 +26,6 @@ _OPTIONS: Options = {
 }
 MAX_ACTORS = 4  # a chain of delegation is no longer than this (RFC 8693 §4.1)
 _KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
-    "person": "person",
-    "pilot": "pilot",
-    "job": "job",
-    "service": "service",
-    "compute": "compute",
-}
 _BINDINGS = {"jkt": "jkt", "x5t#S256": "x5t"}  # RFC 9449 §6.1, RFC 8705 §3.1
 _MEMBERS = {kind: member for member, kind in _BINDINGS.items()}
 

@@ -73,11 +73,26 @@ class BrowserSession(SQLModel, table=True):
     user_id: str = text(36, index=True)
     username: str = text(128)
     provider: str = text(64)
-    upstream_sid: str = text(255)
+    # the provider's own names for its session and the person, which its logout tokens carry
+    upstream_sid: str = text(255, index=True)
+    upstream_sub: str = text(255, index=True)
     address: str = text(64)
     agent: str = text(255)
     auth_time: int = number()
     expires_at: int = number(index=True)
+
+
+class LogoutNotice(SQLModel, table=True):
+    """A client that has still to hear that a session has ended (OpenID Connect Back-Channel Logout §2.5)."""
+
+    __tablename__ = "logout_notice"
+    __table_args__: ClassVar[Any] = (BINARY,)
+    session: str = text(32, primary_key=True)
+    client_id: str = text(128, primary_key=True)
+    user_id: str = text(36)
+    tries: int = number()
+    due_at: int = number(index=True)
+    created_at: int = number()
 
 
 class Guess(SQLModel, table=True):

@@ -20,6 +20,7 @@ class Session(NamedTuple):
     username: str
     provider: str
     upstream_sid: str
+    upstream_sub: str
     address: str
     agent: str
     auth_time: int
@@ -48,12 +49,25 @@ _OF = sql(
     .limit(100),
     Session,
 )
+# what is about to end is locked: it is what is there now, not when the transaction began
+_ALL_OF = sql(
+    select(*_COLUMNS).where(_C.user_id == bindparam("person")).limit(100).with_for_update(), Session
+)
 _UPSTREAM = sql(
     select(*_COLUMNS)
     .where(_C.provider == bindparam("vouching"), _C.upstream_sid == bindparam("theirs"))
-    .limit(100),
+    .limit(100)
+    .with_for_update(),
     Session,
 )
+_UPSTREAM_PERSON = sql(
+    select(*_COLUMNS)
+    .where(_C.provider == bindparam("vouching"), _C.upstream_sub == bindparam("theirs"))
+    .limit(100)
+    .with_for_update(),
+    Session,
+)
+_HOLD: Statement[tuple[str]] = sql(select(_C.sid).where(_C.sid == bindparam("held")).with_for_update())
 _END: Statement[tuple[()]] = sql(delete(_T).where(_C.sid == bindparam("ended")))
 _SWEEP: Statement[tuple[()]] = sql(delete(_T).where(_C.expires_at < bindparam("current")))
 
@@ -66,6 +80,7 @@ def begin(
     username: str,
     provider: str,
     upstream_sid: str = "",
+    upstream_sub: str = "",
     address: str,
     agent: str,
     auth_time: int,
@@ -81,6 +96,7 @@ def begin(
         username=username,
         provider=provider,
         upstream_sid=upstream_sid[:255],
+        upstream_sub=upstream_sub[:255],
         address=address[:64],
         agent="".join(c for c in agent if c.isprintable())[:255],
         auth_time=auth_time,
@@ -99,13 +115,33 @@ def of(tx: Tx, user_id: str) -> list[Session]:
     return tx.all(_OF, person=user_id, current=tx.clock.now())
 
 
+def all_of(tx: Tx, user_id: str) -> list[Session]:
+    """The sessions of a person, to be ended."""
+    return tx.all(_ALL_OF, person=user_id)
+
+
 def of_upstream(tx: Tx, provider: str, upstream_sid: str) -> list[Session]:
     """The sessions that came from one session at a provider (back-channel logout)."""
     return tx.all(_UPSTREAM, vouching=provider, theirs=upstream_sid) if upstream_sid else []
 
 
+def of_upstream_person(tx: Tx, provider: str, subject: str) -> list[Session]:
+    """The sessions of somebody whom a provider calls so."""
+    return tx.all(_UPSTREAM_PERSON, vouching=provider, theirs=subject) if subject else []
+
+
+def hold(tx: Tx, sid: str) -> bool:
+    """Whether a session goes on; if so, it does until this transaction is over."""
+    return tx.one(_HOLD, held=sid) is not None
+
+
+def csrf(seal: Seal, session: str) -> str:
+    """The token that forms of a session carry: another site cannot know it."""
+    return seal.mac("csrf/session", session.encode()).hex()[:32]
+
+
 def end(tx: Tx, sid: str) -> bool:
-    """End a session."""
+    """End a session: true for exactly one caller."""
     return bool(tx.run(_END, ended=sid))
 
 

@@ -41,6 +41,8 @@ class GrantFamily(SQLModel, table=True):
     # the browser session that it came from
     session: str = text(32, index=True)
     auth_time: int = number()
+    # `code`: the logout of its browser ends it; `offline` (for offline_access) and `device` outlive the browser
+    kind: str = text(8)
     # where it was used last
     address: str = text(64)
     generation: int = number()

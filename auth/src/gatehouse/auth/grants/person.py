@@ -4,7 +4,7 @@ from typing import Any
 
 from authlib.oauth2.rfc6749.errors import InvalidGrantError
 
-from gatehouse.auth import pending
+from gatehouse.auth import pending, sessions
 from gatehouse.auth.clients import Client
 from gatehouse.auth.pending import Pending
 from gatehouse.auth.scopes import Asked, parse
@@ -27,6 +27,8 @@ def entitled(tx: Tx, context: Context, user_id: str, group: str) -> None:
 
 def redeem(request: Request, context: Context, row: Pending, used: str) -> dict[str, Any]:
     """The token response for an approved request; the conditional UPDATE lets one caller win, others hear `used`."""
+    if row.kind == "code" and not sessions.hold(request.tx, row.session):
+        raise InvalidGrantError("The person logged out in the browser meanwhile. Log in again.")
     entitled(request.tx, context, row.user_id, row.group_name)
     family = refresh.new_id()
     if not pending.redeem(request.tx, row.id, family):
@@ -56,6 +58,7 @@ def _begin(request: Request, context: Context, row: Pending, family: str) -> dic
             binding=request.binding,
             session=row.session,
             auth_time=row.auth_time,
+            kind=_kind(row, given),
         ),
         given.login or given.access,
         request.address,
@@ -122,6 +125,11 @@ def confirmation(binding: str) -> dict[str, str]:
     """The `cnf` claim of a token that is bound to a key (RFC 9449 §6.1) or a certificate (RFC 8705 §3.1)."""
     kind, _, thumbprint = binding.partition(":")
     return {"jkt" if kind == "jkt" else "x5t#S256": thumbprint}
+
+
+def _kind(row: Pending, given: Terms) -> str:
+    """What ends a grant, as the row of its family has it."""
+    return "offline" if row.kind == "code" and "offline_access" in given.openid else row.kind
 
 
 def _id_token(

@@ -78,6 +78,7 @@ def upgrade() -> None:
         sa.Column("binding", sa.String(length=64), nullable=False),
         sa.Column("session", sa.String(length=32), nullable=False),
         sa.Column("auth_time", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("address", sa.String(length=64), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("current_hash", sa.String(length=64), nullable=False),
@@ -108,6 +109,22 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("guess", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_guess_ends_at"), ["ends_at"], unique=False)
+
+    op.create_table(
+        "logout_notice",
+        sa.Column("session", sa.String(length=32), nullable=False),
+        sa.Column("client_id", sa.String(length=128), nullable=False),
+        sa.Column("user_id", sa.String(length=36), nullable=False),
+        sa.Column("tries", sa.BigInteger(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("session", "client_id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
+        mysql_engine="InnoDB",
+    )
+    with op.batch_alter_table("logout_notice", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_logout_notice_due_at"), ["due_at"], unique=False)
 
     op.create_table(
         "identity",
@@ -197,6 +214,7 @@ def upgrade() -> None:
         sa.Column("username", sa.String(length=128), nullable=False),
         sa.Column("provider", sa.String(length=64), nullable=False),
         sa.Column("upstream_sid", sa.String(length=255), nullable=False),
+        sa.Column("upstream_sub", sa.String(length=255), nullable=False),
         sa.Column("address", sa.String(length=64), nullable=False),
         sa.Column("agent", sa.String(length=255), nullable=False),
         sa.Column("auth_time", sa.BigInteger(), nullable=False),
@@ -209,6 +227,8 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("browser_session", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_browser_session_expires_at"), ["expires_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_browser_session_upstream_sid"), ["upstream_sid"], unique=False)
+        batch_op.create_index(batch_op.f("ix_browser_session_upstream_sub"), ["upstream_sub"], unique=False)
         batch_op.create_index(batch_op.f("ix_browser_session_user_id"), ["user_id"], unique=False)
 
     op.create_table(
@@ -494,6 +514,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_identity_user_id"))
 
     op.drop_table("identity")
+    with op.batch_alter_table("logout_notice", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_logout_notice_due_at"))
+
+    op.drop_table("logout_notice")
     with op.batch_alter_table("guess", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_guess_ends_at"))
 
@@ -513,6 +537,8 @@ def downgrade() -> None:
     op.drop_table("login_request")
     with op.batch_alter_table("browser_session", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_browser_session_user_id"))
+        batch_op.drop_index(batch_op.f("ix_browser_session_upstream_sub"))
+        batch_op.drop_index(batch_op.f("ix_browser_session_upstream_sid"))
         batch_op.drop_index(batch_op.f("ix_browser_session_expires_at"))
 
     op.drop_table("browser_session")

@@ -22,7 +22,12 @@ REQUEST_URI = "urn:ietf:params:oauth:request_uri:"
 PROMPTS = ("none", "login", "consent", "select_account")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # base64url of a SHA-256 (RFC 7636 §4.2)
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
-_REFUSED = ("request", "registration", "id_token_hint")
+# OpenID Connect Core §3.1.2.6 has errors of their own for two of them
+_REFUSED = {
+    "request": "request_not_supported",
+    "registration": "registration_not_supported",
+    "id_token_hint": "invalid_request",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +52,16 @@ def understood(
     client: Client, given: Mapping[str, str], resources: Sequence[str], groups: Collection[str], own: str
 ) -> Wanted | NotAsked:
     """What a request asks, after its client and redirect URI were found good. `own` is our own API."""
-    if given.get("response_type") != "code":
+    if not given.get("response_type"):
+        return NotAsked("invalid_request", "The response_type is missing; it must be code.")
+    if given["response_type"] != "code":
         return NotAsked("unsupported_response_type", "The response_type must be code.")
     if not client.check_response_type("code"):
         return NotAsked("unauthorized_client", "This client may not use the authorization code grant.")
     if given.get("response_mode", "query") != "query":
         return NotAsked("invalid_request", "The response_mode must be query, or left out.")
-    for name in _REFUSED:
+    for name, error in _REFUSED.items():
         if name in given:
-            error = "request_not_supported" if name == "request" else "invalid_request"
             return NotAsked(error, f"The parameter {name} is not supported here.")
     return (
         _challenge(given)

@@ -237,7 +237,7 @@ class Attempted:
         again = re.search(r'<a class="button quiet" href="([^"]+)">', page.text)
         assert again is not None
         choice = self.browser.http.get(page.url.join(again[1]))
-        assert 'href="authorization/main"' in choice.text
+        assert 'href="login/main"' in choice.text
 
     def succeeds(self, provider: str = "main") -> None:
         """In the same browser, an honest login goes through to the tokens."""

@@ -54,16 +54,11 @@ IAM = "openid profile email wlcg.groups offline_access"
 
 @dataclass
 class Upstream:
-    """A demo provider of each shape, and what they drew as handles (codes, refresh tokens)."""
+    """A demo provider of each shape."""
 
     base: str
     tweaks: Tweaks = field(default_factory=Tweaks)
-    drawn: list[str] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
-
-    def draw(self) -> str:
-        self.drawn.append(secrets.token_urlsafe(32))
-        return self.drawn[-1]
 
     def issuer(self, shape: Shape) -> str:
         return f"{self.base}/checkin" if shape == "checkin" else f"{self.base}/iam/"
@@ -111,7 +106,6 @@ def upstream_of(redirect: str = REDIRECT) -> Iterator[Upstream]:
                     SYSTEM,
                     allow_login_hint=True,
                     key=KEY,
-                    draw=upstream.draw,
                     tweaks=upstream.tweaks,
                 ),
             )
@@ -470,7 +464,12 @@ def test_upstream_refresh_tokens_are_neither_kept_nor_logged(tmp_path: Path, sha
             sent.append(str(answer["refresh_token"]))
             return answer
 
-        upstream.tweaks.token = look
+        def keep(answer: Claims) -> Claims:
+            codes.append(str(answer["code"]))
+            return answer
+
+        codes: list[str] = []
+        upstream.tweaks.token, upstream.tweaks.redirect = look, keep
         (tmp_path / "dirac.cfg").write_text(REGISTRY.replace("NAMES", shape))
         given = upstream.given(shape)
         more = f'[registry]\nfile = "{tmp_path / "dirac.cfg"}"\n{UNLIMITED}\n[[providers]]\n'
@@ -488,10 +487,10 @@ def test_upstream_refresh_tokens_are_neither_kept_nor_logged(tmp_path: Path, sha
                 page = browser.log_in(shape, "alice")
                 assert "Authorization complete" in words(page)
                 assert poll(service, started).status_code == 200
-        assert len(sent) == 2
+        assert len(sent) == len(codes) == 2
         assert sent[0].startswith("ey") == (shape == "iam")
         kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-        for secret in (*sent, *upstream.drawn, SECRET):
+        for secret in (*sent, *codes, SECRET):
             found = (
                 kept.replace(SECRET.encode(), b"", 1) if secret == SECRET else kept
             )  # it stands in the settings

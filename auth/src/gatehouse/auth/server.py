@@ -18,8 +18,8 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
 from gatehouse.auth import authentication
 from gatehouse.auth.clients import Client, Clients
+from gatehouse.auth.refusals import Refusals
 from gatehouse.auth.targets import InvalidTargetError, bad_target
-from gatehouse.registry import audit
 from gatehouse.registry.clock import Clock
 from gatehouse.registry.database import Tx
 from gatehouse.registry.settings import Lifetimes
@@ -158,6 +158,7 @@ class Server(_Server):  # type: ignore[misc]
         super().__init__()
         self.clients = clients
         self.context = context
+        self.refusals = Refusals(context.clock)
 
     def save_token(self, token: object, request: object) -> None:
         """Nothing: access tokens are never stored, and grants write what they must themselves."""
@@ -236,7 +237,7 @@ class Server(_Server):  # type: ignore[misc]
     def _noted(self, request: Request, answer: Answer, kind: str) -> Answer:
         error = answer.body.get("error", "")
         if answer.status >= 400 and error not in _SILENT:
-            audit.record(
+            self.refusals.record(
                 request.tx,
                 kind,
                 actor=str(request.form.get("client_id", ""))[:128],

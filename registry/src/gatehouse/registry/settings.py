@@ -256,7 +256,7 @@ class LimitSettings(_Part):
     document: PerMinute = 1200
     document_burst: Burst = 600
     page: PerMinute = 1200
-    page_burst: Burst = 300
+    page_burst: Burst = 600
     login: PerMinute = 60
     login_burst: Burst = 150
     token: PerMinute = 6000

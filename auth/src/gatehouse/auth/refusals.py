@@ -26,4 +26,4 @@ class Refusals:
         if self._recorded.wait(neighbourhood(address), self._now()):
             log.info("refusal not recorded", kind=kind, address=address, actor=actor, **facts)
         else:
-            audit.record(tx, kind, actor=actor, address=address, **facts)
+            audit.record(tx, kind, actor=actor, subject="", address=address, **facts)

@@ -78,9 +78,10 @@ class Gatehouse:
         if path == "/auth/token":
             return self._redeem(parse_qs(body.decode()))
         if path.startswith("/api/pilots/"):
-            if token != PILOT_TOKEN:
+            if token != f"DPoP {PILOT_TOKEN}":
                 return 401, error("invalid_token")
             return self._match(json.loads(body)) if path.endswith("match") else self._finish(json.loads(body))
+        token = token.removeprefix("Bearer ")
         if token not in self.live:
             return 401, error("invalid_token")
         self.used.add(token)
@@ -103,7 +104,7 @@ class Gatehouse:
         }
         if form != expected:
             return 400, error("invalid_grant")
-        return 200, {"access_token": PILOT_TOKEN, "token_type": "Bearer", "expires_in": 3600, "scope": ""}
+        return 200, {"access_token": PILOT_TOKEN, "token_type": "DPoP", "expires_in": 3600, "scope": ""}
 
     def _match(self, offer: dict[str, object]) -> Answer:
         self.offer = offer
@@ -173,7 +174,7 @@ class Handler(BaseHTTPRequestHandler):
         gatehouse = cast("Server", self.server).gatehouse
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         gatehouse.paths.append(self.path)
-        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        token = self.headers.get("Authorization", "")
         faults = gatehouse.faults.get(self.path) or [""]
         fault = faults.pop(0)
         if isinstance(fault, tuple):

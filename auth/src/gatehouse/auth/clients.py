@@ -117,7 +117,7 @@ def _without_port(uri: str) -> str:
 
 BUILT_IN = (
     Client("DIRAC_CLI", "DIRAC command line", frozenset({DEVICE_CODE, "refresh_token"}), "RS256"),
-    Client("gatehouse-pilot", "Pilot on a worker node", frozenset({PILOT_SECRET}), "ES256"),
+    Client("gatehouse-pilot", "Pilot on a worker node", frozenset({PILOT_SECRET}), "ES256", dpop_only=True),
 )
 # our own browser programs, whose redirect addresses depend on where we are
 OWN_PAGES = "gatehouse-pages"

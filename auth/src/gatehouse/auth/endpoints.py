@@ -29,7 +29,9 @@ from gatehouse.auth.terms import administrative
 from gatehouse.registry import audit, directory
 from gatehouse.registry.database import Database, Tx
 from gatehouse.registry.settings import Settings
+from gatehouse.tokenmanager.dpop import INVALID, REPEATED, Proof, Proofs, Unproven, claim
 from gatehouse.tokenmanager.gate import allow, either, jobs, members, pilots, principal_of, public, route
+from gatehouse.tokenmanager.holding import NONCE_HEADER
 from gatehouse.tokenmanager.principal import Principal
 from gatehouse.tokenmanager.verify import Verifier
 
@@ -41,8 +43,11 @@ _Answering = Callable[[OAuthRequest], Answer]
 class Endpoints:
     """RFC 6749 and its relatives over HTTP; all decisions are in `server` and the grants."""
 
-    def __init__(self, database: Database, server: Server, verifier: Verifier, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, server: Server, verifier: Verifier, proofs: Proofs, settings: Settings
+    ) -> None:
         self._database = database
+        self._proofs = proofs
         self._server = server
         self._verifier = verifier
         self._settings = settings
@@ -64,7 +69,7 @@ class Endpoints:
     @allow(public("clients authenticate inside (RFC 6749 §3.2.1)"), "token")
     async def token(self, request: Request) -> Response:
         """The token endpoint."""
-        return await self._oauth(request, self._server.token)
+        return await self._oauth(request, self._server.token, proven=True)
 
     @allow(public("the caller proves that the token is theirs by holding it (RFC 7009 §2.1)"), "token")
     async def revoke(self, request: Request) -> Response:
@@ -84,7 +89,9 @@ class Endpoints:
     async def par(self, request: Request) -> Response:
         """The pushed authorization request endpoint."""
         return await self._oauth(
-            request, lambda asked: self._server.answer(asked, "par", lambda: self._push(asked))
+            request,
+            lambda asked: self._server.answer(asked, "par", lambda: self._push(asked)),
+            proven=True,
         )
 
     @allow(either(members(), pilots(), jobs()), "call")
@@ -106,23 +113,53 @@ class Endpoints:
             said |= await self._database.read(lambda tx: directory.profile(tx, who.subject, scopes))
         return _json(200, said)
 
-    async def _oauth(self, request: Request, answer: _Answering) -> Response:
-        """Read the form once, answer inside one transaction, send when it is durable."""
+    async def _oauth(self, request: Request, answer: _Answering, *, proven: bool = False) -> Response:
+        """Read the form once, answer inside one transaction, send when it is durable.
+
+        With `proven`, a proof of possession may come along: it is read before and used up inside (RFC 9449 §5).
+        """
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
             return _send(bad_request(f"The body must be a form ({_FORM})."))
         form = read_form(await request.body())
         if not isinstance(form, Form):
             return _send(bad_request(form))
+        if len(request.headers.getlist("authorization")) > 1:
+            return _send(bad_request("This request has several Authorization headers."))
+        proof = self._proof(request) if proven else None
+        if isinstance(proof, Unproven):
+            return _send(self._unproven(proof))
         address = request.client.host if request.client else ""
         headers = {name.title(): value for name, value in request.headers.items()}
         # verified here, on the event loop's thread, whose cache it is
         verdict = self._verifier.verify(form["token"]) if "token" in form else None
         bearer = verdict if isinstance(verdict, Principal) else None
 
-        def work(tx: Tx) -> Answer:
-            return answer(OAuthRequest(tx, form, headers, address, bearer))
+        binding = proof.binding if proof is not None else ""
 
-        return _send(await self._database.write(work))
+        def work(tx: Tx) -> Answer:
+            if proof is not None and not claim(tx, proof):
+                return self._unproven(REPEATED)
+            return answer(OAuthRequest(tx, form, headers, address, bearer, binding))
+
+        sent = _send(await self._database.write(work))
+        if proof is not None and proof.wants_nonce:
+            sent.headers[NONCE_HEADER] = self._proofs.nonce()
+        return sent
+
+    def _proof(self, request: Request) -> Proof | Unproven | None:
+        """The proof of a request, if it has one."""
+        given = request.headers.getlist("dpop")
+        if not given:
+            return None
+        if len(given) > 1:
+            return Unproven("More than one DPoP header came with this request.")
+        path: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+        return self._proofs.read(given[0], request.method, path.decode("latin-1"))
+
+    def _unproven(self, why: Unproven) -> Answer:
+        """A refusal with the nonce for the next attempt (RFC 9449 §5, §8)."""
+        body = {"error": why.code, "error_description": sayable(why.reason)}
+        return Answer(400, body, {NONCE_HEADER: self._proofs.nonce()})
 
     def _start_device(self, request: OAuthRequest) -> Answer:
         server, tx = self._server, request.tx
@@ -179,6 +216,10 @@ class Endpoints:
         if "request_uri" in request.form:
             raise InvalidRequestError("A pushed request holds no request_uri (RFC 9126 section 2.1).")
         given = {**request.form, "client_id": client.client_id}
+        if request.binding:  # RFC 9449 §10.1: the key of the proof, said or not
+            thumbprint = request.binding.removeprefix("jkt:")
+            if given.setdefault("dpop_jkt", thumbprint) != thumbprint:
+                raise OAuth2Error(error=INVALID, description="dpop_jkt is not the key of the DPoP proof.")
         wanted = codes.checked(client, given, request.targets, context.groups.by_name, context.mint.audience)
         if isinstance(wanted, codes.NotAsked):
             raise OAuth2Error(error=wanted.error, description=sayable(wanted.reason))

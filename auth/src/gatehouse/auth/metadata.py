@@ -6,6 +6,7 @@ from gatehouse.auth.authentication import ALGORITHMS
 from gatehouse.auth.clients import AUTH_METHODS, AUTHORIZATION_CODE, DEVICE_CODE, PILOT_SECRET
 from gatehouse.auth.codes import PROMPTS
 from gatehouse.auth.scopes import SUPPORTED
+from gatehouse.tokenmanager.holderkey import ALGORITHMS as DPOP
 
 _SIGNING = ["RS256", "ES256"]
 
@@ -44,6 +45,7 @@ def document(issuer: str, configuration_server: str) -> bytes:
             "request_uri_parameter_supported": False,
             "claims_parameter_supported": False,
             "ui_locales_supported": ["en"],
+            "dpop_signing_alg_values_supported": list(DPOP),
             "setups": ["Gatehouse"],
             "configuration_server": configuration_server,
         },

@@ -23,6 +23,7 @@ from gatehouse.auth.targets import InvalidTargetError, bad_target
 from gatehouse.registry.clock import Clock
 from gatehouse.registry.database import Tx
 from gatehouse.registry.settings import Lifetimes
+from gatehouse.tokenmanager.dpop import INVALID
 from gatehouse.tokenmanager.groups import Groups
 from gatehouse.tokenmanager.issue import Mint
 from gatehouse.tokenmanager.principal import Principal
@@ -185,6 +186,11 @@ class Server(_Server):  # type: ignore[misc]
         client = self.authenticate_client(request)
         if not client.check_grant_type(request.payload.grant_type):
             raise UnauthorizedClientError(f"{client.client_id} may not use the grant {grant.GRANT_TYPE}.")
+        if client.dpop_only and not request.binding:  # RFC 9449 §5.2
+            raise OAuth2Error(
+                error=INVALID,
+                description=f"{client.client_id} must send a DPoP proof with each token request.",
+            )
         self.check_target(request)
         grant.validate_token_request()
         answer: Answer = self.handle_response(*grant.create_token_response())

@@ -132,7 +132,7 @@ def _application(
     )
     elements = catalog.make(settings, ring, clock, ca=settings.server.ca_file)
     factory = Factory(database, mint, sealed, settings, groups, clock, elements)
-    auth = AuthApi(Endpoints(database, server, verifier, settings), journey, context)
+    auth = AuthApi(Endpoints(database, server, verifier, proofs, settings), journey, context)
     wms = WmsApi(
         database=database,
         mint=mint,

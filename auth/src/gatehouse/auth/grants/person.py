@@ -14,6 +14,7 @@ from gatehouse.registry import audit, directory
 from gatehouse.registry.database import Tx
 from gatehouse.tokenmanager import refresh
 from gatehouse.tokenmanager.refresh import Turned
+from gatehouse.tokenmanager.verify import confirmation, token_type
 
 
 def entitled(tx: Tx, context: Context, user_id: str, group: str) -> None:
@@ -55,7 +56,8 @@ def _begin(request: Request, context: Context, row: Pending, family: str) -> dic
             scope=asked.granted(row.group_name),
             audience=" ".join(given.audience),
             access_lifetime=given.access,
-            binding=request.binding,
+            # a client that authenticates is bound by that already (RFC 9449 §5)
+            binding=request.binding if client.public else "",
             session=row.session,
             auth_time=row.auth_time,
             kind=_kind(row, given),
@@ -73,7 +75,7 @@ def _begin(request: Request, context: Context, row: Pending, family: str) -> dic
         grant=turned.family.id,
         address=request.address,
     )
-    answer = tokens(context, client, turned, refreshable=bool(given.login))
+    answer = tokens(context, client, turned, request.binding, refreshable=bool(given.login))
     if given.capped:
         answer["lifetime_notice"] = given.capped
     if "openid" in given.openid:
@@ -81,8 +83,13 @@ def _begin(request: Request, context: Context, row: Pending, family: str) -> dic
     return answer
 
 
-def tokens(context: Context, client: Client, turned: Turned, *, refreshable: bool = True) -> dict[str, Any]:
-    """The token response (RFC 6749 §5.1) for a family: access token, and the refresh token that follows."""
+def tokens(
+    context: Context, client: Client, turned: Turned, binding: str, *, refreshable: bool = True
+) -> dict[str, Any]:
+    """The token response (RFC 6749 §5.1) for a family: access token, and the refresh token that follows.
+
+    `binding` is what the caller proved to hold: the access token is for its holder only.
+    """
     family = turned.family
     left = family.expires_at - context.clock.now()
     claims: dict[str, object] = {
@@ -93,8 +100,7 @@ def tokens(context: Context, client: Client, turned: Turned, *, refreshable: boo
     }
     if family.auth_time:
         claims["auth_time"] = family.auth_time
-    if family.binding:
-        claims["cnf"] = confirmation(family.binding)
+    claims |= confirmation(binding)
     minted = context.mint.access_token(
         client.alg,
         min(family.access_lifetime, left),
@@ -106,7 +112,7 @@ def tokens(context: Context, client: Client, turned: Turned, *, refreshable: boo
     )
     answer: dict[str, Any] = {
         "access_token": minted.token,
-        "token_type": "DPoP" if family.binding.startswith("jkt:") else "Bearer",
+        "token_type": token_type(binding),
         "expires_in": minted.lifetime,
         "scope": family.scope,
     }
@@ -119,12 +125,6 @@ def audience(context: Context, others: list[str]) -> str | list[str]:
     """Our own API, and whom else a token is for (RFC 9068 §3)."""
     own = context.mint.audience
     return [own, *(one for one in others if one != own)] if others else own
-
-
-def confirmation(binding: str) -> dict[str, str]:
-    """The `cnf` claim of a token that is bound to a key (RFC 9449 §6.1) or a certificate (RFC 8705 §3.1)."""
-    kind, _, thumbprint = binding.partition(":")
-    return {"jkt" if kind == "jkt" else "x5t#S256": thumbprint}
 
 
 def _kind(row: Pending, given: Terms) -> str:

@@ -8,6 +8,7 @@ from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
 from gatehouse.auth.clients import PILOT_SECRET
 from gatehouse.registry import audit
 from gatehouse.tokenmanager import pilot_secrets
+from gatehouse.tokenmanager.verify import confirmation, token_type
 
 _Base: Any = object
 if not TYPE_CHECKING:
@@ -39,7 +40,7 @@ class PilotGrant(_Base):  # type: ignore[misc]
             subject=subject,
             client_id=request.client.client_id,
             scope="pilot",
-            claims={"kind": "pilot", "group": redeemed.group},
+            claims={"kind": "pilot", "group": redeemed.group, **confirmation(request.binding)},
         )
         audit.record(
             request.tx,
@@ -51,7 +52,7 @@ class PilotGrant(_Base):  # type: ignore[misc]
         )
         answer = {
             "access_token": minted.token,
-            "token_type": "Bearer",
+            "token_type": token_type(request.binding),
             "expires_in": minted.lifetime,
             "scope": "pilot",
         }

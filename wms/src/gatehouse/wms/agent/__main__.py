@@ -11,7 +11,7 @@ from gatehouse.wms.agent.gate import Gate
 from gatehouse.wms.agent.inbox import Event, Inbox
 from gatehouse.wms.agent.pilot import BROKE, Pilot
 from gatehouse.wms.agent.settings import SettingsError, from_environment
-from gatehouse.wms.agent.transport import Transport, client
+from gatehouse.wms.agent.transport import Prover, Transport, client
 
 PR_SET_DUMPABLE = 4
 
@@ -22,6 +22,13 @@ def close_memory() -> None:
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     except (OSError, AttributeError):
         logging.getLogger("gatehouse.pilot").info("this system has no prctl")
+
+
+def own_key() -> Prover:
+    """A fresh key that exists in this process only: the pilot's token is of no use without it."""
+    from gatehouse.tokenmanager import prover  # noqa: PLC0415 - what the light client shares needs no package
+
+    return prover.Prover()
 
 
 def main() -> int:
@@ -35,11 +42,12 @@ def main() -> int:
     try:
         settings = from_environment(os.environ)
         http = client(settings.ca)
-    except (SettingsError, OSError) as error:
+        prover = own_key()
+    except (SettingsError, OSError, ImportError) as error:
         logging.getLogger("gatehouse.pilot").error("the pilot can't start: %s", error)
         return BROKE
     inbox = Inbox()
-    transport = Transport(settings.url, http, patience=settings.patience)
+    transport = Transport(settings.url, http, patience=settings.patience, prover=prover)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         transport.hurry()

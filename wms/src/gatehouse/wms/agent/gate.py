@@ -44,15 +44,20 @@ class Beat:
 
 
 class Gate:
-    """The pilot's side of the pilot wire; every call may be repeated without harm."""
+    """The pilot's side of the pilot wire; every call may be repeated without harm.
+
+    The pilot's token is bound to its key; the job's is for the programs of the job too, who have no key.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def redeem(self, secret: str) -> str:
-        """The pilot token for the one-time secret."""
+        """The pilot token for the one-time secret, bound to the pilot's key. `GateError` when it is not."""
         form = {"grant_type": GRANT, "client_id": CLIENT_ID, "pilot_secret": secret}
-        body = _object(_expect(self._transport.send("POST", "/auth/token", form=form), 200))
+        body = _object(_expect(self._transport.send("POST", "/auth/token", form=form, proven=True), 200))
+        if str(body.get("token_type")).lower() != "dpop":
+            raise GateError(200, "malformed", "the pilot token is not bound to the pilot's key")
         return _token(body.get("access_token"))
 
     def match(self, token: str, settings: Settings) -> Claim | None:
@@ -64,7 +69,8 @@ class Gate:
             "cpu_time": settings.cpu_time,
             "number_of_processors": settings.processors,
         }
-        reply = _expect(self._transport.send("POST", "/api/pilots/match", token=token, json=offer), 200, 204)
+        sent = self._transport.send("POST", "/api/pilots/match", token=token, proven=True, json=offer)
+        reply = _expect(sent, 200, 204)
         return None if reply.status == 204 else _claim(_object(reply))
 
     def fetch(self, token: str, sandbox: str) -> bytes:
@@ -100,7 +106,9 @@ class Gate:
         """Say that this pilot is through."""
         body = {"status": status, "message": message}
         path = "/api/pilots/status"
-        _expect(self._transport.send("POST", path, token=token, json=body, patience=LAST_WORD), 200)
+        _expect(
+            self._transport.send("POST", path, token=token, proven=True, json=body, patience=LAST_WORD), 200
+        )
 
 
 def _expect(reply: Reply, *statuses: int, lost: frozenset[int] = frozenset()) -> Reply:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
@@ -20,6 +21,9 @@ LOG = logging.getLogger("gatehouse.pilot")
 JSON_LIMIT = 1024 * 1024
 RETRIED = frozenset({429, 502, 503, 504})
 FIRST_PAUSE, LONGEST_PAUSE, LONGEST_ASKED = 0.5, 15.0, 60.0
+NONCES = 3
+"""Requests in a row that may be answered with nothing but another nonce (RFC 9449 §8)."""
+
 HURRIED_PATIENCE = 8.0
 """Seconds left for a request once the batch system wants the pilot gone."""
 
@@ -36,6 +40,17 @@ class GateError(Exception):
         self.status = status
         self.code = code
         self.attempts = attempts
+
+
+class Prover(Protocol):
+    """A key of the pilot's own (`tokenmanager.prover`, which needs a package that nothing else here does)."""
+
+    def hear(self, nonce: str) -> None:
+        """Take in the DPoP-Nonce header of an answer, empty when it had none."""
+
+    def proof(self, method: str, url: str, token: str = "") -> str:
+        """The DPoP header for one request."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +90,9 @@ class Transport:
         clock: Clock = SYSTEM,
         pause: Callable[[float], None] = sleep,
         jitter: Callable[[float, float], float] = random.uniform,
+        prover: Prover | None = None,
     ) -> None:
+        self._prover = prover
         self._base = base
         self._http = http
         self._patience = patience
@@ -94,25 +111,34 @@ class Transport:
         path: str,
         *,
         token: str = "",
+        proven: bool = False,
         json: Mapping[str, object] | None = None,
         form: Mapping[str, str] | None = None,
         content: bytes | None = None,
         limit: int = JSON_LIMIT,
         patience: float | None = None,
     ) -> Reply:
-        """One request, repeated as needed; `UnreachableError` when `patience` seconds are over."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        """One request, repeated as needed; `UnreachableError` when `patience` seconds are over.
+
+        With `proven`, each attempt brings a proof of the pilot's own key (DPoP, RFC 9449).
+        """
+        headers = {"Authorization": f"{'DPoP' if proven else 'Bearer'} {token}"} if token else {}
         if content is not None:
             headers["Content-Type"] = "application/x-tar"
         request = self._http.build_request(
             method, self._base + path, headers=headers, json=json, data=form, content=content
         )
         started = self._clock.monotonic()
-        attempts = 0
+        attempts, nonces = 0, 0
         while True:
             attempts += 1
+            if proven and self._prover is not None:
+                request.headers["DPoP"] = self._prover.proof(method, self._base + path, token)
             wait, problem, reply = self._once(request, attempts, limit)
             if reply is not None:
+                if proven and nonces < NONCES and _wants_nonce(reply):
+                    nonces += 1
+                    continue
                 return reply
             allowed = self._patience if patience is None else min(patience, self._patience)
             allowed = min(allowed, HURRIED_PATIENCE) if self._hurried else allowed
@@ -127,6 +153,8 @@ class Transport:
         try:
             response = self._http.send(request, stream=True)
             try:
+                if self._prover is not None:
+                    self._prover.hear(response.headers.get("DPoP-Nonce", ""))
                 if response.status_code in RETRIED:
                     asked = _retry_after(response.headers.get("Retry-After", ""))
                     return max(wait, asked), f"answered {response.status_code}", None
@@ -153,6 +181,11 @@ def _read(response: httpx.Response, limit: int) -> bytes:
         if len(body) > limit:
             raise GateError(response.status_code, "too_large", f"the answer is longer than {limit} bytes")
     return bytes(body)
+
+
+def _wants_nonce(reply: Reply) -> bool:
+    """Whether the gate only says which nonce to use; nothing was done."""
+    return reply.status in (400, 401) and b'"use_dpop_nonce"' in reply.body
 
 
 def _retry_after(text: str) -> float:

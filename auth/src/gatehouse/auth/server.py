@@ -94,14 +94,17 @@ def read_form(body: bytes) -> Form | str:
         )
     except ValueError:
         return "The body is not a form (application/x-www-form-urlencoded, UTF-8)."
-    form, targets = Form(), []
+    form, targets, seen = Form(), [], set[str]()
     for name, value in pairs:
-        if name in form and name not in _REPEATABLE:
+        if name in seen and name not in _REPEATABLE:
             return f"The parameter {name[:64]!r} comes more than once."
         if not (name + value).isprintable():
             return f"The parameter {name[:64]!r} has control characters."
+        seen.add(name)
+        if not value:
+            continue  # as if it were not there (RFC 6749 §3.1, §3.2)
         form[name] = value
-        if name in _REPEATABLE and value:
+        if name in _REPEATABLE:
             targets.append(value)
     form.targets = tuple(dict.fromkeys(targets))
     return form

@@ -128,6 +128,8 @@ def test_a_hundred_failures_at_once_ask_once_and_again_after_the_cool_down(
         await fails(known.metadata)
         clock.pass_by(9)
         await fails(known.metadata)
+        with pytest.raises(FetchError, match=r"status 503 \(asked 9 s ago\)$"):
+            await known.metadata()
         assert upstream.asked["discovery"] == 1
         clock.pass_by(2)
         upstream.status = 200

@@ -8,7 +8,7 @@ import httpx
 from jwt import PyJWK
 
 from gatehouse.auth.providers.fetch import Fetcher, FetchError
-from gatehouse.auth.providers.jwks import COOL_DOWN, EXPIRY, KeySet, lifetime
+from gatehouse.auth.providers.jwks import COOL_DOWN, EXPIRY, KeySet, ago, lifetime
 from gatehouse.registry.clock import Clock
 
 ALGORITHMS = ("RS256", "ES256")  # a constant: a provider's list may hold `none`, and IAM's does
@@ -49,7 +49,7 @@ class Discovery:
                 if self._due():  # whoever was before us may have fetched it
                     await self._load()
         if self._metadata is None:
-            raise FetchError(f"{self._failure} (asked less than {COOL_DOWN:.0f} s ago)")
+            raise FetchError(ago(self._failure, self._clock.monotonic() - self._failed_at))
         if self._expired():
             raise FetchError(f"what it last said is older than {EXPIRY / 86400:.0f} days: {self._failure}")
         return self._metadata

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,11 @@ class BadIdToken(Exception):
     """Why an ID token is not believed."""
 
 
-def key_id(token: str) -> str | None:
-    """The `kid` of the header, only to choose among the provider's own keys. Raises BadIdToken."""
+def key_id(token: str, types: Collection[str] = ("jwt", "application/jwt")) -> str | None:
+    """The `kid` of the header, only to choose among the provider's own keys. Raises BadIdToken.
+
+    `types` are those that the token may say it is of; one that says nothing is a `jwt`.
+    """
     if len(token) > MAX_ID_TOKEN:
         raise BadIdToken("it is longer than 16 kB")
     if len(token.partition(".")[0]) > MAX_HEADER:
@@ -39,7 +43,7 @@ def key_id(token: str) -> str | None:
     except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
         raise BadIdToken("it is not a signed token") from error
     # another kind of token of the same provider must not pass for this one (RFC 8725 §3.11)
-    if str(header.get("typ", "JWT")).lower() not in ("jwt", "application/jwt"):
+    if str(header.get("typ", "JWT")).lower() not in types:
         raise BadIdToken("it is another kind of token (typ)")
     if "crit" in header:
         raise BadIdToken("it has critical header fields that nobody here knows")
@@ -51,16 +55,26 @@ def key_id(token: str) -> str | None:
 
 def verify(token: str, key: PyJWK, expected: Expected, now: int) -> dict[str, Any]:
     """The claims of a valid ID token. Raises BadIdToken naming the claim that is wrong."""
+    required = ("iss", "sub", "aud", "exp", "iat")
+    claims = signed(token, key, expected.issuer, expected.client_id, required)
+    check_times(claims, now)
+    _parties(claims, expected)
+    _access_token_hash(claims, expected.access_token)
+    return claims
+
+
+def signed(token: str, key: PyJWK, issuer: str, client_id: str, required: Collection[str]) -> dict[str, Any]:
+    """The claims of a token that the key signed, from this issuer for this client. Raises BadIdToken."""
     alg = key.algorithm_name
     try:
         claims: dict[str, Any] = jwt.decode(
             token,
             key.key,
             algorithms=[alg],
-            issuer=expected.issuer,
-            audience=expected.client_id,
+            issuer=issuer,
+            audience=client_id,
             options={
-                "require": ["iss", "sub", "aud", "exp", "iat"],
+                "require": list(required),
                 "verify_exp": False,
                 "verify_iat": False,
                 "verify_nbf": False,
@@ -78,9 +92,6 @@ def verify(token: str, key: PyJWK, expected: Expected, now: int) -> dict[str, An
         raise BadIdToken(f"the claim {error.claim} is missing") from error
     except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError) as error:
         raise BadIdToken(f"it is malformed ({type(error).__name__})") from error
-    _times(claims, now)
-    _parties(claims, expected)
-    _access_token_hash(claims, expected.access_token)
     return claims
 
 
@@ -102,7 +113,8 @@ def fresh(claims: dict[str, Any], earliest: int, now: int) -> None:
         raise BadIdToken("your login there is too old (auth_time); log out there and try again")
 
 
-def _times(claims: dict[str, Any], now: int) -> None:
+def check_times(claims: dict[str, Any], now: int) -> None:
+    """Whether a token is of now: `exp`, `iat`, `nbf`. Raises BadIdToken."""
     for name in ("exp", "iat", "nbf"):
         value = claims.get(name, 0)  # JSON may also hold NaN, which is never in the past
         if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1 << 53:

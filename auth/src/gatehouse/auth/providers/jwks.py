@@ -26,6 +26,11 @@ def lifetime(fetched: Fetched) -> float:
     return FRESH if fetched.max_age is None else min(max(float(fetched.max_age), MIN_FRESH), MAX_FRESH)
 
 
+def ago(failure: str, seconds: float) -> str:
+    """A reason, and how old it is, if it is not of just now: nobody was asked again since."""
+    return f"{failure} (asked {seconds:.0f} s ago)" if seconds >= 1 else failure
+
+
 class KeySet:
     """The keys behind an address, which `where` tells (and may raise FetchError).
 
@@ -50,7 +55,7 @@ class KeySet:
                 if self._due(kid):  # whoever was before us may have fetched it
                     await self._load(kid)
         if not self._keys and self._failure:
-            raise FetchError(f"{self._failure} (asked less than {COOL_DOWN:.0f} s ago)")
+            raise FetchError(ago(self._failure, self._clock.monotonic() - self._failed_at))
         if self._keys and self._expired():
             raise FetchError(f"its keys are older than {EXPIRY / 86400:.0f} days: {self._failure}")
         return self._pick(kid)

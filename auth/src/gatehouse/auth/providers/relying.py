@@ -9,10 +9,11 @@ from urllib.parse import urlencode
 
 import structlog
 
-from gatehouse.auth.providers import idtoken
+from gatehouse.auth.providers import idtoken, logouttoken
 from gatehouse.auth.providers.discovery import Discovery
 from gatehouse.auth.providers.egress import Guard
 from gatehouse.auth.providers.fetch import Fetcher, FetchError, clean, context
+from gatehouse.auth.providers.logouttoken import Departed
 from gatehouse.registry.clock import Clock
 from gatehouse.registry.configuration import secret_of
 from gatehouse.registry.settings import ProviderSettings, Settings
@@ -169,6 +170,19 @@ class Provider:
             if not isinstance(answer.get(name), str) or not _TOKEN.fullmatch(answer[name]):
                 raise ProviderError(f"the token answer has no usable {name}")
         return _Tokens(answer["access_token"], answer["id_token"])
+
+    async def departed(self, token: str) -> Departed:
+        """Who logged out there, by the provider's logout token. Raises ProviderError with the reason."""
+        try:
+            key = await self._discovery.key(idtoken.key_id(token, logouttoken.TYPES))
+            if key is None:
+                raise ProviderError("it is signed by a key that the provider does not publish")
+            now = self._clock.now()
+            return logouttoken.verify(token, key, self.settings.issuer, self.settings.client_id, now)
+        except FetchError as error:
+            raise ProviderError(f"its signature cannot be checked now ({error})") from error
+        except idtoken.BadIdToken as error:
+            raise ProviderError(str(error)) from error
 
     async def _id_token(self, tokens: _Tokens, attempt: Attempt) -> dict[str, Any]:
         key = await self._discovery.key(idtoken.key_id(tokens.id))

@@ -22,8 +22,9 @@ class AuthApi:
     def __init__(self, endpoints: Endpoints, journey: Journey, context: Context) -> None:
         self._endpoints = endpoints
         self._context = context
-        base = journey.settings.server.base_url
-        self._published = Published(journey.settings.issuer, base, context.mint.ring, context.groups)
+        self._published = Published(
+            journey.settings.issuer, journey.settings.server, context.mint.ring, context.groups
+        )
         self._journey = journey
         self._pages = journey.pages
         self._home = Home(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gatehouse.auth import codes, pending, sessions, walks
+from gatehouse.auth import certificates, codes, pending, sessions, walks
 from gatehouse.auth.journey import Journey, address_of, out_of_step, page
 from gatehouse.auth.pages.render import ChooseGroup, Complete, GroupChoice
 from gatehouse.auth.pending import Pending
@@ -26,7 +26,7 @@ from gatehouse.registry.properties import PROPERTIES
 
 
 @dataclass(frozen=True, slots=True)
-class _Choices:
+class Choices:
     """Who it is, what is open to them, and what the provider's claims did not give."""
 
     person: Person
@@ -67,8 +67,8 @@ class Arrival:
             raise await self.journey.failed(walk, provider, error) from error
         row = await self.journey.request(walk)
         enrolled, mapped, session = await self._enrol(request, walk, provider, said)
-        choices = _Choices(enrolled.person, enrolled.groups, provider.title, mapped.nothing)
-        answer = await self._decide(walk, row, choices)
+        choices = Choices(enrolled.person, enrolled.groups, provider.title, mapped.nothing)
+        answer = await self.decide(walk, row, choices)
         self.journey.set_cookie(
             answer, self.journey.session_cookie, session.cookie, self.journey.settings.lifetimes.session
         )
@@ -93,9 +93,9 @@ class Arrival:
         person = await self.journey.database.write(work)
         if person is None:
             raise out_of_step()
-        provider = self.journey.providers.by_name[session.provider]
-        groups = await self._belongings(person.id, provider)
-        return await self._decide(walk, row, _Choices(person, groups, provider.title, ()))
+        groups = await self._belongings(person.id, session.provider)
+        title = self.journey.title(session.provider)
+        return await self.decide(walk, row, Choices(person, groups, title, ()))
 
     def _returned(self, tx: Tx, walk: Step, state: str) -> bool:
         """Whether this is the answer to the trip that this browser is on (RFC 6749 §10.12)."""
@@ -165,7 +165,8 @@ class Arrival:
         enrolled, opened = await self.journey.database.write(work)
         return enrolled, mapped, opened
 
-    async def _decide(self, walk: Step, row: Pending, choices: _Choices) -> Response:
+    async def decide(self, walk: Step, row: Pending, choices: Choices) -> Response:
+        """Refuse, ask for the group, or approve: the walk knows who it is."""
         asked = parse(row.scope)
         wanted = asked.group if isinstance(asked, Asked) else ""
         person = choices.person
@@ -205,7 +206,7 @@ class Arrival:
             found.group, found.vo, [PROPERTIES[n].sentence for n in names if n in PROPERTIES], found.reason
         )
 
-    def _why_not(self, row: Pending, wanted: str, choices: _Choices) -> str:
+    def _why_not(self, row: Pending, wanted: str, choices: Choices) -> str:
         who, title = choices.person.username, choices.title
         groups = sorted(found.group for found in choices.groups)
         left_out = [group for group in groups if not self._may_have(row, group)]
@@ -227,12 +228,9 @@ class Arrival:
         chosen = form.get("group", "")
         asked = parse(row.scope)
         fixed = asked.group if isinstance(asked, Asked) else ""
-        if walk.step != "known" or fixed or chosen not in self.journey.communities.trusted(walk.provider):
+        if walk.step != "known" or fixed:
             raise out_of_step()
-        provider = self.journey.providers.by_name.get(walk.provider)
-        if provider is None:
-            raise out_of_step()
-        open_to = {found.group for found in await self._belongings(walk.user_id, provider)}
+        open_to = {found.group for found in await self._belongings(walk.user_id, walk.provider)}
         if chosen not in open_to or not self._may_have(row, chosen):
             raise out_of_step()
         standing = await self.journey.database.read(lambda tx: directory.standing(tx, walk.user_id, chosen))
@@ -240,12 +238,18 @@ class Arrival:
             raise await self.journey.deny(walk, standing.refusal)
         return await self._complete(walk, row, chosen)
 
-    async def _belongings(self, user_id: str, provider: Provider) -> tuple[Belonging, ...]:
+    async def _belongings(self, user_id: str, name: str) -> tuple[Belonging, ...]:
         """The groups that this provider, or the Registry, gives the person."""
-        trusted = self.journey.communities.trusted(provider.name)
-        return await self.journey.database.read(
+        if name == certificates.PROVIDER:
+            return await self.journey.database.read(lambda tx: directory.listed(tx, user_id))
+        provider = self.journey.providers.by_name.get(name)
+        if provider is None:
+            raise out_of_step()
+        trusted = self.journey.communities.trusted(name)
+        found = await self.journey.database.read(
             lambda tx: directory.choices(tx, user_id, provider.settings.issuer, trusted)
         )
+        return tuple(one for one in found if one.group in trusted)
 
     async def _complete(self, walk: Step, row: Pending, group: str) -> Response:
         """Approve the request, end the walk, and send the browser where it belongs."""

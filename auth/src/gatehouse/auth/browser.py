@@ -11,6 +11,7 @@ from gatehouse.auth.authorize import Authorize
 from gatehouse.auth.departure import Departure
 from gatehouse.auth.journey import Journey
 from gatehouse.auth.server import Context
+from gatehouse.auth.showing import Showing
 from gatehouse.tokenmanager.gate import route
 
 
@@ -18,6 +19,7 @@ def routes(journey: Journey, context: Context) -> list[BaseRoute]:
     """The pages under `/auth`, in the order in which they are walked."""
     arrival = Arrival(journey)
     departure, authorize = Departure(journey, arrival), Authorize(journey, context)
+    showing = Showing(journey, arrival)
     return [
         route("/auth/device", departure.device),
         route("/auth/device/code", departure.code, methods=["POST"]),
@@ -26,6 +28,8 @@ def routes(journey: Journey, context: Context) -> list[BaseRoute]:
         route("/auth/login/confirm", departure.confirm, methods=["POST"]),
         route("/auth/login/group", arrival.group, methods=["POST"]),
         route("/auth/login/{provider}", departure.leave),
+        route("/auth/to-certificate", showing.away),
+        route("/auth/certificate", showing.show),
         route("/auth/redirect", arrival.come_back),
         route("/auth/redirect/{provider}", arrival.come_back),
     ]

@@ -13,6 +13,8 @@ from jwt import PyJWK
 
 from gatehouse.registry.configuration import secret_of
 from gatehouse.registry.database import Tx
+from gatehouse.registry.distinguished import normalise_dn
+from gatehouse.registry.entitlements import Refused
 from gatehouse.registry.errors import ConfigurationError
 from gatehouse.registry.settings import ClientSettings
 from gatehouse.tokenmanager.keys import Algorithm
@@ -26,6 +28,7 @@ AUTHORIZATION_CODE = "authorization_code"
 CLIENT_CREDENTIALS = "client_credentials"
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - the name of a grant
+CERTIFICATE = "urn:gatehouse:params:oauth:grant-type:x509"
 PILOT_SECRET = "urn:gatehouse:params:oauth:grant-type:pilot-secret"  # noqa: S105 - the name of a grant
 
 AUTH_METHODS = (
@@ -35,7 +38,7 @@ AUTH_METHODS = (
     "private_key_jwt",
     "tls_client_auth",
 )
-_SECRET = ("client_secret_basic", "client_secret_post")
+SECRET_METHODS = ("client_secret_basic", "client_secret_post")
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -116,7 +119,9 @@ def _without_port(uri: str) -> str:
 
 
 BUILT_IN = (
-    Client("DIRAC_CLI", "DIRAC command line", frozenset({DEVICE_CODE, "refresh_token"}), "RS256"),
+    Client(
+        "DIRAC_CLI", "DIRAC command line", frozenset({DEVICE_CODE, CERTIFICATE, "refresh_token"}), "RS256"
+    ),
     Client("gatehouse-pilot", "Pilot on a worker node", frozenset({PILOT_SECRET}), "ES256", dpop_only=True),
 )
 # our own browser programs, whose redirect addresses depend on where we are
@@ -150,7 +155,7 @@ def make(given: ClientSettings, is_secret: Callable[[str], bool], has_secret: bo
         )
     if "tls_client_auth" in auth and not given.tls_subject:
         raise ConfigurationError(f"The client {given.client_id} has no tls_subject to authenticate with.")
-    if not auth.isdisjoint(_SECRET) and not has_secret:
+    if not auth.isdisjoint(SECRET_METHODS) and not has_secret:
         raise ConfigurationError(f"The client {given.client_id} has no secret to authenticate with.")
     if "none" in auth and CLIENT_CREDENTIALS in given.grant_types:
         raise ConfigurationError(
@@ -165,7 +170,7 @@ def make(given: ClientSettings, is_secret: Callable[[str], bool], has_secret: bo
         is_secret=is_secret,
         keys=keys,
         jwks_uri=given.jwks_uri,
-        tls_subject=given.tls_subject,
+        tls_subject=_subject(given),
         redirect_uris=given.redirect_uris,
         post_logout_redirect_uris=given.post_logout_redirect_uris,
         backchannel_logout_uri=given.backchannel_logout_uri,
@@ -177,11 +182,19 @@ def make(given: ClientSettings, is_secret: Callable[[str], bool], has_secret: bo
     )
 
 
+def _subject(given: ClientSettings) -> str:
+    """The name in the client's certificate, in slash form however it is written."""
+    found = normalise_dn(given.tls_subject) if given.tls_subject else ""
+    if isinstance(found, Refused):
+        raise ConfigurationError(f"The tls_subject of the client {given.client_id} is no distinguished name.")
+    return found
+
+
 def _auth(given: ClientSettings, has_secret: bool) -> frozenset[str]:
     if given.auth is not None:
         return frozenset({given.auth})
     if has_secret:
-        return frozenset(_SECRET)
+        return frozenset(SECRET_METHODS)
     return frozenset({"private_key_jwt"} if given.jwks or given.jwks_uri else {"none"})
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gatehouse.auth import devices, guesses, pending, walks
+from gatehouse.auth import certificates, devices, guesses, pending, walks
 from gatehouse.auth.arrival import Arrival
 from gatehouse.auth.codes import host, origin
 from gatehouse.auth.guesses import Tries
@@ -109,9 +109,16 @@ class Departure:
                     ProviderChoice(name, one.title, f"login/{name}", _letters(one.title))
                     for name, one in self.journey.providers.by_name.items()
                     if name in names
-                ],
+                ]
+                + self._by_certificate(names),
             )
         )
+
+    def _by_certificate(self, names: Sequence[str]) -> list[ProviderChoice]:
+        if certificates.PROVIDER not in names:
+            return []
+        title = self.journey.settings.server.certificate_title
+        return [ProviderChoice("certificate", title, "to-certificate", "509")]
 
     async def _recognised(self, request: Request, row: Pending) -> Session | None:
         """The session of the browser, if it may stand for a login: never for a device (RFC 8628 §5.4)."""
@@ -188,13 +195,12 @@ class Departure:
     def _choice(self, row: Pending) -> Sequence[str]:
         asked = parse(row.scope)
         wanted = asked.group if isinstance(asked, Asked) else ""
+        # the Registry itself speaks for every group that it lists people in
+        own = [certificates.PROVIDER] if self.journey.certificates else []
         if not wanted:
-            return list(self.journey.providers.by_name)
-        return [
-            name
-            for name in self.journey.communities.accepted(wanted)
-            if name in self.journey.providers.by_name
-        ]
+            return [*self.journey.providers.by_name, *own]
+        accepted = self.journey.communities.accepted(wanted)
+        return [*(name for name in accepted if name in self.journey.providers.by_name), *own]
 
     @page
     async def leave(self, request: Request) -> Response:

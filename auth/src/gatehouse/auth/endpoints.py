@@ -16,10 +16,14 @@ from starlette.routing import BaseRoute
 
 from gatehouse.auth import codes, devices
 from gatehouse.auth.clients import AUTHORIZATION_CODE, DEVICE_CODE, Client
+from gatehouse.auth.grants.certificate import CertificateGrant
 from gatehouse.auth.grants.code import PKCE, CodeGrant
+from gatehouse.auth.grants.credentials import CredentialsGrant
 from gatehouse.auth.grants.device import DeviceGrant
+from gatehouse.auth.grants.exchange import ExchangeGrant
 from gatehouse.auth.grants.pilot import PilotGrant
 from gatehouse.auth.grants.refreshing import RefreshGrant
+from gatehouse.auth.introspection import Introspection
 from gatehouse.auth.pending import Wanted
 from gatehouse.auth.revocation import Revocation
 from gatehouse.auth.scopes import Asked, parse
@@ -29,14 +33,25 @@ from gatehouse.auth.terms import administrative
 from gatehouse.registry import audit, directory
 from gatehouse.registry.database import Database, Tx
 from gatehouse.registry.settings import Settings
+from gatehouse.tokenmanager.certificates import Presented, certificate_of
 from gatehouse.tokenmanager.dpop import INVALID, REPEATED, Proof, Proofs, Unproven, claim
-from gatehouse.tokenmanager.gate import allow, either, jobs, members, pilots, principal_of, public, route
+from gatehouse.tokenmanager.gate import (
+    allow,
+    either,
+    jobs,
+    members,
+    pilots,
+    principal_of,
+    public,
+    route,
+    services,
+)
 from gatehouse.tokenmanager.holding import NONCE_HEADER
-from gatehouse.tokenmanager.principal import Principal
 from gatehouse.tokenmanager.verify import Verifier
 
 _JSON = {"content-type": "application/json", "cache-control": "no-store"}
 _FORM = "application/x-www-form-urlencoded"
+_TOKENS = ("token", "subject_token", "actor_token")
 _Answering = Callable[[OAuthRequest], Answer]
 
 
@@ -52,9 +67,17 @@ class Endpoints:
         self._verifier = verifier
         self._settings = settings
         server.register_grant(CodeGrant, [PKCE])
-        for grant in (DeviceGrant, RefreshGrant, PilotGrant):
+        for grant in (
+            CertificateGrant,
+            CredentialsGrant,
+            DeviceGrant,
+            ExchangeGrant,
+            RefreshGrant,
+            PilotGrant,
+        ):
             server.register_grant(grant)
         server.register_endpoint(Revocation)
+        self._introspection = Introspection(database, server, verifier)
 
     def routes(self) -> list[BaseRoute]:
         """Every route of this module."""
@@ -64,6 +87,7 @@ class Endpoints:
             route("/auth/device", self.device, methods=["POST"]),
             route("/auth/par", self.par, methods=["POST"]),
             route("/auth/revoke", self.revoke, methods=["POST"]),
+            route("/auth/introspect", self.introspect, methods=["POST"]),
         ]
 
     @allow(public("clients authenticate inside (RFC 6749 §3.2.1)"), "token")
@@ -94,7 +118,20 @@ class Endpoints:
             proven=True,
         )
 
-    @allow(either(members(), pilots(), jobs()), "call")
+    @allow(
+        public("the caller authenticates inside, and learns of its own tokens only (RFC 7662 §2.1)"), "work"
+    )
+    async def introspect(self, request: Request) -> Response:
+        """The introspection endpoint."""
+        return await self._oauth(
+            request,
+            lambda asked: self._server.answer(
+                asked, "introspection", lambda: self._introspection.answer(asked)
+            ),
+            at_once=self._introspection.at_once,
+        )
+
+    @allow(either(members(), pilots(), jobs(), services()), "call")
     async def userinfo(self, request: Request) -> Response:
         """Who the bearer is here (OpenID Connect Core §5.3)."""
         who = principal_of(request)
@@ -113,7 +150,14 @@ class Endpoints:
             said |= await self._database.read(lambda tx: directory.profile(tx, who.subject, scopes))
         return _json(200, said)
 
-    async def _oauth(self, request: Request, answer: _Answering, *, proven: bool = False) -> Response:
+    async def _oauth(
+        self,
+        request: Request,
+        answer: _Answering,
+        *,
+        proven: bool = False,
+        at_once: Callable[[Request, Form, Mapping[str, str]], Response | None] | None = None,
+    ) -> Response:
         """Read the form once, answer inside one transaction, send when it is durable.
 
         With `proven`, a proof of possession may come along: it is read before and used up inside (RFC 9449 §5).
@@ -130,16 +174,23 @@ class Endpoints:
             return _send(self._unproven(proof))
         address = request.client.host if request.client else ""
         headers = {name.title(): value for name, value in request.headers.items()}
+        if at_once is not None and (known := at_once(request, form, headers)) is not None:
+            return known
         # verified here, on the event loop's thread, whose cache it is
-        verdict = self._verifier.verify(form["token"]) if "token" in form else None
-        bearer = verdict if isinstance(verdict, Principal) else None
+        tokens = {name: self._verifier.recognise(form[name]) for name in _TOKENS if name in form}
+
+        shown = certificate_of(request)
+        # of a proxy this is the owner; a limited one may not speak for it
+        subject = shown.identity if isinstance(shown, Presented) and not shown.limited else ""
 
         binding = proof.binding if proof is not None else ""
 
         def work(tx: Tx) -> Answer:
             if proof is not None and not claim(tx, proof):
                 return self._unproven(REPEATED)
-            return answer(OAuthRequest(tx, form, headers, address, bearer, binding))
+            return answer(
+                OAuthRequest(tx, form, headers, address, tokens, binding, certificate=subject, shown=shown)
+            )
 
         sent = _send(await self._database.write(work))
         if proof is not None and proof.wants_nonce:

@@ -40,6 +40,7 @@ class Try(NamedTuple):
 
 
 Tries = tuple[Try, ...]
+NONE: Tries = ()
 
 
 class _Row(NamedTuple):

@@ -12,7 +12,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gatehouse.auth import codes, pending, sessions, walks
+from gatehouse.auth import certificates, codes, pending, sessions, walks
 from gatehouse.auth.clients import Clients
 from gatehouse.auth.pages.render import Pages, Refused
 from gatehouse.auth.pending import Pending
@@ -76,6 +76,20 @@ class Journey:
         if not cookie:
             return None
         return await self.database.read(lambda tx: sessions.find(tx, self.seal, cookie))
+
+    @property
+    def certificates(self) -> str:
+        """The page where people show a certificate; empty when they cannot."""
+        server = self.settings.server
+        base = server.certificate_base if server.client_ca else ""
+        return f"{base}/auth/certificate" if base else ""
+
+    def title(self, name: str) -> str:
+        """A provider's name for people."""
+        if name == certificates.PROVIDER:
+            return "The Registry"
+        provider = self.providers.by_name.get(name)
+        return provider.title if provider else name
 
     def client_name(self, client_id: str) -> str:
         """A client's name for people."""

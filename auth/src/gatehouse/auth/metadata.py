@@ -3,7 +3,15 @@
 import json
 
 from gatehouse.auth.authentication import ALGORITHMS
-from gatehouse.auth.clients import AUTH_METHODS, AUTHORIZATION_CODE, DEVICE_CODE, PILOT_SECRET
+from gatehouse.auth.clients import (
+    AUTH_METHODS,
+    AUTHORIZATION_CODE,
+    CERTIFICATE,
+    CLIENT_CREDENTIALS,
+    DEVICE_CODE,
+    PILOT_SECRET,
+    TOKEN_EXCHANGE,
+)
 from gatehouse.auth.codes import PROMPTS
 from gatehouse.auth.scopes import SUPPORTED
 from gatehouse.tokenmanager.holderkey import ALGORITHMS as DPOP
@@ -11,8 +19,27 @@ from gatehouse.tokenmanager.holderkey import ALGORITHMS as DPOP
 _SIGNING = ["RS256", "ES256"]
 
 
-def document(issuer: str, configuration_server: str) -> bytes:
+def _certificates(base: str) -> dict[str, object]:
+    """Where clients show a certificate (RFC 8705 §5); nothing without such an address."""
+    if not base:
+        return {}
+    names = {"token": "token", "revocation": "revoke", "device_authorization": "device"}
+    names |= {"pushed_authorization_request": "par", "userinfo": "userinfo"}
+    return {
+        "mtls_endpoint_aliases": {f"{name}_endpoint": f"{base}/auth/{path}" for name, path in names.items()}
+    }
+
+
+def document(issuer: str, configuration_server: str, certificate_base: str = "") -> bytes:
     """The metadata; `setups` and `configuration_server` are read by DIRAC's dirac-configure."""
+    grants = [
+        AUTHORIZATION_CODE,
+        DEVICE_CODE,
+        "refresh_token",
+        CLIENT_CREDENTIALS,
+        TOKEN_EXCHANGE,
+        PILOT_SECRET,
+    ]
     return json.dumps(
         {
             "issuer": issuer,
@@ -22,6 +49,9 @@ def document(issuer: str, configuration_server: str) -> bytes:
             "device_authorization_endpoint": f"{issuer}/device",
             "token_endpoint": f"{issuer}/token",
             "revocation_endpoint": f"{issuer}/revoke",
+            "introspection_endpoint": f"{issuer}/introspect",
+            "introspection_endpoint_auth_methods_supported": [*AUTH_METHODS[1:]],
+            "introspection_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
             "userinfo_endpoint": f"{issuer}/userinfo",
             "jwks_uri": f"{issuer}/jwk",
             "scopes_supported": list(SUPPORTED),
@@ -30,7 +60,8 @@ def document(issuer: str, configuration_server: str) -> bytes:
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": True,
             "prompt_values_supported": list(PROMPTS),
-            "grant_types_supported": [AUTHORIZATION_CODE, DEVICE_CODE, "refresh_token", PILOT_SECRET],
+            "grant_types_supported": grants + ([CERTIFICATE] if certificate_base else []),
+            **_certificates(certificate_base),
             "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
             "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
             "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),

@@ -137,6 +137,38 @@ def add(
     return request
 
 
+def immediate(
+    *,
+    client_id: str,
+    scope: str,
+    audience: tuple[str, ...],
+    user_id: str,
+    username: str,
+    group: str,
+    auth_time: int,
+) -> Pending:
+    """A request that never waited for anybody, so that nothing of it is stored."""
+    return Pending(
+        id="",
+        kind="device",
+        client_id=client_id,
+        scope=scope,
+        wanted=msgspec.json.encode(Wanted(audience=audience)).decode(),
+        address="",
+        agent="",
+        created_at=auth_time,
+        expires_at=auth_time,
+        status="approved",
+        user_id=user_id,
+        username=username,
+        group_name=group,
+        session="",
+        auth_time=auth_time,
+        grant_id="",
+        reason="",
+    )
+
+
 def by_code(tx: Tx, code_hash: str) -> Pending | None:
     """The request that a device code or an authorization code belongs to."""
     return tx.one(_BY_CODE, presented=code_hash)

@@ -6,6 +6,7 @@ from starlette.routing import BaseRoute
 
 from gatehouse.auth import metadata
 from gatehouse.registry.errors import Problem
+from gatehouse.registry.settings import ServerSettings
 from gatehouse.tokenmanager.gate import KIB, allow, public, route
 from gatehouse.tokenmanager.groups import Groups
 from gatehouse.tokenmanager.keys import KeyRing
@@ -16,11 +17,11 @@ _FRESH = {"Cache-Control": "public, max-age=300"}
 class Published:
     """Metadata in all the places where clients look (RFC 8414 §3, OpenID Connect Discovery §4), and the JWK Set."""
 
-    def __init__(self, issuer: str, base_url: str, ring: KeyRing, groups: Groups) -> None:
+    def __init__(self, issuer: str, settings: ServerSettings, ring: KeyRing, groups: Groups) -> None:
         self._issuer = issuer
         self._ring = ring
         self._groups = groups
-        self._metadata = metadata.document(issuer, base_url)
+        self._metadata = metadata.document(issuer, settings.base_url, settings.certificate_base)
 
     def routes(self) -> list[BaseRoute]:
         """Every route of this module."""

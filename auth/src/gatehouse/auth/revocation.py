@@ -41,8 +41,9 @@ class Revocation(_Base):  # type: ignore[misc]
         return found
 
     def _find(self, request: Any) -> _Found | None:
-        if isinstance(request.bearer, Principal):
-            return _Found(request.bearer)
+        bearer = request.tokens.get("token")
+        if isinstance(bearer, Principal):
+            return _Found(bearer)
         shown = refresh.present(request.tx, self.server.context.seal, request.form["token"])
         return None if shown is None else _Found(shown.family)
 

@@ -42,6 +42,14 @@ class BadScope:
     reason: str
 
 
+def lifetime_of(text: str) -> tuple[str, int | None]:
+    """A scope string without its `lifetime:` word, and what that word asked for, in seconds."""
+    words = text[:MAX_SCOPE].replace("+", " ").split()
+    asked = [word.removeprefix("lifetime:") for word in words if word.startswith("lifetime:")]
+    seconds = min((int(one) for one in asked if _SECONDS.fullmatch(one) and int(one)), default=None)
+    return " ".join(word for word in words if not word.startswith("lifetime:")), seconds
+
+
 def parse(text: str) -> Asked | BadScope:
     """Read a scope string; an empty one asks to choose the group in the browser."""
     if len(text) > MAX_SCOPE:

@@ -16,18 +16,22 @@ from authlib.oauth2.rfc6749 import AuthorizationServer, InvalidRequestError, OAu
 from authlib.oauth2.rfc6749.errors import UnauthorizedClientError
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
-from gatehouse.auth import authentication
-from gatehouse.auth.clients import Client, Clients
+from gatehouse.auth import authentication, guesses
+from gatehouse.auth.clients import SECRET_METHODS, Client, Clients
 from gatehouse.auth.refusals import Refusals
+from gatehouse.auth.suspects import Suspects
 from gatehouse.auth.targets import InvalidTargetError, bad_target
 from gatehouse.registry.clock import Clock
 from gatehouse.registry.database import Tx
 from gatehouse.registry.settings import Lifetimes
+from gatehouse.tokenmanager.badcertificate import BadCertificate
+from gatehouse.tokenmanager.certificates import Presented
 from gatehouse.tokenmanager.dpop import INVALID
 from gatehouse.tokenmanager.groups import Groups
 from gatehouse.tokenmanager.issue import Mint
 from gatehouse.tokenmanager.principal import Principal
 from gatehouse.tokenmanager.seal import Seal
+from gatehouse.tokenmanager.verify import Refused
 
 if TYPE_CHECKING:  # authlib has no type information
     _Server: Any = object
@@ -119,8 +123,9 @@ def sayable(text: str) -> str:
 class Request(_Request):  # type: ignore[misc]
     """A request as authlib wants it, made from a body already read, with the transaction it runs in.
 
-    `bearer` is whose live access token came as `token`, `binding` the key or certificate that the caller proved to
-    hold, `certificate` the subject of a verified TLS client certificate.
+    `tokens` are the access tokens that came as parameters, by name, each verified or refused; `binding` is the key or
+    certificate that the caller proved to hold, `certificate` the subject of a verified TLS client certificate, `shown`
+    that certificate or why it is none.
     """
 
     def __init__(
@@ -129,18 +134,20 @@ class Request(_Request):  # type: ignore[misc]
         form: Form,
         headers: Mapping[str, str],
         address: str,
-        bearer: Principal | None = None,
+        tokens: Mapping[str, Principal | Refused] | None = None,
         binding: str = "",
         certificate: str = "",
+        shown: Presented | BadCertificate | None = None,
     ) -> None:
         # The scheme is the listener's business (`safety` refuses plain http); authlib would refuse loopback trials.
         super().__init__("POST", "https://gatehouse/auth", headers=headers)
         self.payload = BasicOAuth2Payload(form)
         self.tx = tx
         self.address = address
-        self.bearer = bearer
+        self.tokens = tokens or {}
         self.binding = binding
         self.certificate = certificate
+        self.shown = shown
         self.targets = form.targets
 
     @property
@@ -162,6 +169,7 @@ class Server(_Server):  # type: ignore[misc]
         super().__init__()
         self.clients = clients
         self.context = context
+        self._suspects = Suspects(context.clock)
         self.refusals = Refusals(context.clock)
 
     def save_token(self, token: object, request: object) -> None:
@@ -213,15 +221,32 @@ class Server(_Server):  # type: ignore[misc]
         """
         if request.client is None:
             shown = authentication.presented(request.form, request.headers, request.certificate)
-            client = self.clients.find(request.tx, shown.client_id)
-            context = self.context
-            if client is None or not authentication.prove(
-                request.tx, client, shown, context.issuer, context.clock
-            ):
-                raise authentication.refused()
-            request.client, request.auth_method = client, shown.method
+            request.client, request.auth_method = self._proved(request, shown), shown.method
         found: Client = request.client
         return found
+
+    def _proved(self, request: Request, shown: authentication.Presented) -> Client:
+        """The client, if it is who it says; wrong secrets are counted, and too many lock the client's secret there."""
+        context, tries = self.context, guesses.NONE
+        if shown.method in SECRET_METHODS:
+            tries = guesses.of_client(context.seal, shown.client_id, request.address)
+            if seconds := guesses.locked(request.tx, tries):
+                raise OAuth2Error(
+                    error="slow_down",
+                    description=f"Too many wrong secrets came for this client. Try again in {seconds} s.",
+                    status_code=429,
+                )
+        client = self.clients.find(request.tx, shown.client_id)
+        if client and authentication.prove(request.tx, client, shown, context.issuer, context.clock):
+            return client
+        if tries:
+            guesses.wrong(request.tx, tries)
+            self._suspects.add(shown.client_id, request.address)
+        raise authentication.refused()
+
+    def suspects(self, client_id: str, address: str) -> bool:
+        """Whether a wrong secret of this client came from there lately, so that the database has to be asked."""
+        return self._suspects.has(client_id, address)
 
     def check_target(self, request: Request) -> None:
         """Raise invalid_target when the client may not have tokens for what it names (RFC 8707 §2)."""

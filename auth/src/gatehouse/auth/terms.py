@@ -1,7 +1,7 @@
 """What a login gives to a client: computed once, shown on the consent page, and enforced when tokens are made."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gatehouse.auth.clients import Client
 from gatehouse.auth.scopes import OPENID, Asked
@@ -26,6 +26,10 @@ class Terms:
         if self.asked is None or self.asked <= self.access:
             return ""
         return f"You asked for {self.asked} s; an access token lives {self.access} s at most."
+
+    def until(self, seconds: int) -> "Terms":
+        """The same, but nothing lives longer than this."""
+        return replace(self, access=min(self.access, seconds), login=min(self.login, seconds))
 
     def sentences(self, group: GroupFacts | None) -> list[str]:
         """The rights in plain words, for the person who is asked."""

@@ -154,7 +154,7 @@ def attempt_of(seal: Seal, step: Step) -> Attempt:
 def know(
     tx: Tx,
     walk: str,
-    was: Literal["returned", "confirmed"],
+    was: Literal["returned", "confirmed", "away"],
     *,
     provider: str,
     user_id: str,
@@ -162,7 +162,10 @@ def know(
     session: str,
     auth_time: int,
 ) -> bool:
-    """returned → known: the provider said who it is; confirmed → known: the session of the browser did."""
+    """returned → known: the provider said who it is; confirmed → known: the session of the browser did.
+
+    `away` too is known by a certificate, when somebody came back from a provider without an answer.
+    """
     return bool(
         tx.run(
             _KNOW,

@@ -63,3 +63,36 @@ def is_normalised(path: str) -> bool:
 
 def _plain(name: str | None) -> bool:
     return name is not None and name not in ("", ".", "..") and "/" not in name and not has_control(name)
+
+
+def covers(parent: Capability, child: Capability) -> bool:
+    """Whether who holds `parent` may be given `child`: same right, and a path inside, cut at component borders.
+
+    >>> area = Capability("storage.read", path="/data")
+    >>> [covers(area, Capability("storage.read", path=path)) for path in ("/data", "/data/x", "/database", "/")]
+    [True, True, False, False]
+    """
+    if child.name != parent.name and (parent.name, child.name) != ("storage.modify", "storage.create"):
+        return False
+    if parent.path is None or child.path is None:
+        return parent.path == child.path
+    outer, inner = _components(parent.path), _components(child.path)
+    if inner[: len(outer)] != outer:
+        return False
+    # `/data/` is what lies in the directory, not the directory itself
+    return len(inner) > len(outer) or not parent.path.endswith("/") or child.path.endswith("/")
+
+
+def _components(path: str) -> list[str | None]:
+    return [decode(component) for component in path.split("/") if component]
+
+
+def covered(held: Iterable[str], word: str) -> bool:
+    """Whether a scope word lies within the words held: literally, or as a capability."""
+    words = list(held)
+    if word in words:
+        return True
+    wanted = parse_scope(word)
+    if not isinstance(wanted, Capability):
+        return False
+    return any(covers(one, wanted) for one in map(parse_scope, words) if isinstance(one, Capability))

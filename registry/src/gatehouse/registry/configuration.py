@@ -43,6 +43,7 @@ _PATHS = {
     "master_key_file",
     "client_secret_file",
     "ca_file",
+    "client_ca",
     "file",
     "work_dir",
 }

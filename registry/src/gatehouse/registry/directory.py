@@ -162,6 +162,19 @@ def find(tx: Tx, issuer: str, subject: str) -> Person | None:
     return tx.one(_BY_IDENTITY, iss=issuer, sub=subject)
 
 
+def by_dn(tx: Tx, dn: str) -> Person | None:
+    """The person whose certificate has this name; what the Registry calls people without one is no certificate's."""
+    return None if dn.startswith(DIRAC_DN) else find(tx, DN_ISSUER, dn)
+
+
+def listed(tx: Tx, user_id: str) -> tuple[Belonging, ...]:
+    """The groups in which the Registry itself lists a person, but for VOs that suspended them."""
+    known = tx.one(_BY_ID, person=user_id)
+    suspended = _suspended(known) if known else ()
+    found = tx.all(_GROUPS_OF, person=user_id)
+    return tuple(one for one in found if one.source == REGISTRY and one.vo not in suspended)
+
+
 def by_id(tx: Tx, user_id: str) -> Person | None:
     """The person of that id."""
     found = tx.one(_BY_ID, person=user_id)

@@ -86,6 +86,11 @@ def _certificates(server: ServerSettings) -> str:
         return "server.certificate_port needs server.tls_certificate, server.tls_key and server.client_ca."
     if server.certificate_port and server.certificate_port == server.port:
         return "server.certificate_port is server.port: give it a port of its own."
+    if urlsplit(server.certificate_base or server.base_url).hostname != urlsplit(server.base_url).hostname:
+        return (
+            "server.certificate_url has another host than server.base_url, and the cookie of a login would not get "
+            "there. Use the same host and another port."
+        )
     if server.client_certificate_header and not (server.trusted_proxies and server.client_ca):
         return (
             "server.client_certificate_header needs server.trusted_proxies, which are the only ones that are "

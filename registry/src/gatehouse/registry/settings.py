@@ -34,6 +34,8 @@ class ServerSettings(_Part):
     certificate_port: Annotated[int, Field(ge=0, le=65535)] = 0
     # what the world calls it; empty: the host of base_url with that port
     certificate_url: Annotated[str, Field(pattern=r"^(https://[A-Za-z0-9.:\[\]-]+)?$")] = ""
+    # what people read on the page where they choose how to log in
+    certificate_title: Annotated[str, Field(min_length=1, max_length=64)] = "X.509 certificate"
     # who may certify people and hosts: a PEM file, or a directory such as /etc/grid-security/certificates
     client_ca: Path | None = None
     client_crls: Literal["present", "required"] = "present"
@@ -182,7 +184,7 @@ def bad_redirect(uri: str) -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return "is no URI"
-    if len(uri) > 1024 or not uri.isascii() or not uri.isprintable() or any(c in uri for c in " \\\"<>^`{}|*"):
+    if len(uri) > 1024 or not uri.isascii() or not uri.isprintable() or any(c in uri for c in ' \\"<>^`{}|*'):
         return "has characters that a URI cannot have, or is too long"
     if parts.fragment or "#" in uri:
         return "must not have a fragment (RFC 6749 §3.1.2)"

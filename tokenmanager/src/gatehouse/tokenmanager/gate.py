@@ -73,6 +73,11 @@ def jobs(why: str = "") -> Rule:
     return Rule(why, frozenset({"job"}))
 
 
+def services(why: str = "") -> Rule:
+    """Services and hosts, with a token of their own (client credentials)."""
+    return Rule(why, frozenset({"service"}))
+
+
 def either(*rules: Rule, why: str = "") -> Rule:
     """Bearers of any of these kinds; properties are asked of people only."""
     kinds = frozenset(kind for rule in rules for kind in rule.kinds)

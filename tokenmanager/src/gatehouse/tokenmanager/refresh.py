@@ -188,6 +188,11 @@ def present(tx: Tx, seal: Seal, token: str) -> Presented | None:
     return None if parts is None or family is None else Presented(family, parts.generation, parts.raw, token)
 
 
+def current(seal: Seal, shown: Presented) -> bool:
+    """Whether a token is the one that its family would turn next."""
+    return hmac.compare_digest(shown.family.current_hash, _hash(seal, shown.text))
+
+
 def turn(
     tx: Tx, seal: Seal, shown: Presented, client_id: str, grace: int, address: str = ""
 ) -> Turned | NotTurned:

@@ -13,6 +13,7 @@ from gatehouse.auth.terms import Terms, terms
 from gatehouse.registry import audit, directory
 from gatehouse.registry.database import Tx
 from gatehouse.tokenmanager import refresh
+from gatehouse.tokenmanager.certificates import Presented
 from gatehouse.tokenmanager.refresh import Turned
 from gatehouse.tokenmanager.verify import confirmation, token_type
 
@@ -34,16 +35,21 @@ def redeem(request: Request, context: Context, row: Pending, used: str) -> dict[
     family = refresh.new_id()
     if not pending.redeem(request.tx, row.id, family):
         raise InvalidGrantError(used)
-    return _begin(request, context, row, family)
+    return begin(request, context, row, family)
 
 
-def _begin(request: Request, context: Context, row: Pending, family: str) -> dict[str, Any]:
+def begin(
+    request: Request, context: Context, row: Pending, family: str, certificate: Presented | None = None
+) -> dict[str, Any]:
+    """The token response that begins a family; nothing of it outlives the `certificate` that it came from."""
     client: Client = request.client
     asked = parse(row.scope)
     if not isinstance(asked, Asked):
         raise TypeError("only scopes that parse are stored")
     wanted = row.asks
     given = terms(client, asked, wanted.audience, context.lifetimes)
+    if certificate is not None:
+        given = given.until(certificate.not_after - context.clock.now())
     turned = refresh.begin(
         request.tx,
         context.seal,
@@ -74,6 +80,7 @@ def _begin(request: Request, context: Context, row: Pending, family: str) -> dic
         group=row.group_name,
         grant=turned.family.id,
         address=request.address,
+        **({"certificate": certificate.subject} if certificate else {}),
     )
     answer = tokens(context, client, turned, request.binding, refreshable=bool(given.login))
     if given.capped:

@@ -46,6 +46,7 @@ class Gate:
     device_error: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     broken: list[int] = field(default_factory=list)
+    retry_after: int = 0
     drop: int = 0
     seen: list[Seen] = field(default_factory=list)
     live: set[str] = field(default_factory=set)
@@ -160,6 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
         sent = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(sent)))
+        if status == 429 and self.gate.retry_after:
+            self.send_header("Retry-After", str(self.gate.retry_after))
         self.end_headers()
         self.wfile.write(sent)
 

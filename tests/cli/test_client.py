@@ -175,6 +175,28 @@ def test_only_questions_are_repeated_when_the_server_is_busy(gate: Gate, tmp_pat
     assert gate.broken == []
 
 
+def test_rfc6585_4_the_client_waits_as_told_when_it_is_not_long(gate: Gate, tmp_path: Path) -> None:
+    gate.store(tmp_path / "bt")
+    pauses: list[float] = []
+    with client(tmp_path, pauses) as gatehouse:
+        gate.broken, gate.retry_after = [429, 429], 10
+        assert gatehouse.jobs() == []
+        assert pauses == [10, 10]
+        gate.broken = [429, 429, 429]
+        with pytest.raises(ApiError):
+            gatehouse.jobs()
+        assert pauses == [10] * 4
+        gate.broken, gate.retry_after = [429], 11
+        with pytest.raises(ApiError) as busy:
+            gatehouse.jobs()
+        assert busy.value.facts["retry_after"] == 11  # the person learns the time
+        gate.broken = [429]
+        with pytest.raises(ApiError):
+            gatehouse.submit([{"executable": "x"}])
+    assert pauses == [10] * 4
+    assert gate.manifests == []
+
+
 def test_a_broken_line_submits_nothing_twice(gate: Gate, tmp_path: Path) -> None:
     gate.store(tmp_path / "bt")
     with client(tmp_path) as gatehouse:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from sqlalchemy import Column, LargeBinary, String
 from sqlmodel import Field, SQLModel
 
-from gatehouse.registry.models import BINARY, document, number, text
+from gatehouse.registry.models import BINARY, document, maybe_number, number, text
 
 
 def _maybe_hash() -> Any:
@@ -103,3 +103,36 @@ class Guess(SQLModel, table=True):
     id: str = text(64, primary_key=True)
     wrong: int = number()
     ends_at: int = number(index=True)
+
+
+class ClientInvitation(SQLModel, table=True):
+    """Leave to register some clients, none with more than `ceiling`; the initial access token as a keyed hash."""
+
+    __tablename__ = "client_invitation"
+    __table_args__: ClassVar[Any] = (BINARY,)
+    id: str = text(16, primary_key=True)
+    token_hash: str = text(64, unique=True)
+    ceiling: str = document()
+    uses_left: int = number()
+    created_at: int = number()
+    expires_at: int = number()
+    revoked_at: int | None = maybe_number()
+
+
+class RegisteredClient(SQLModel, table=True):
+    """A client that registered itself: its metadata (RFC 7591 §2), and keyed hashes of what it holds.
+
+    Rows stay when a client has gone, so that no identifier is ever given twice.
+    """
+
+    __tablename__ = "registered_client"
+    __table_args__: ClassVar[Any] = (BINARY,)
+    id: str = text(32, primary_key=True)
+    document: str = document()
+    # empty for clients that authenticate otherwise
+    secret_hash: str = text(64)
+    token_hash: str = text(64)
+    invitation: str = text(16)
+    created_at: int = number()
+    changed_at: int = number()
+    revoked_at: int | None = maybe_number()

@@ -30,7 +30,7 @@ class GrantFamily(SQLModel, table=True):
     id: str = text(32, primary_key=True)
     user_id: str = text(36, index=True)
     username: str = text(128)
-    client_id: str = text(128)
+    client_id: str = text(128, index=True)
     group_name: str = text(128)
     scope: str = text(1024)
     # whom its tokens are for beside our own API, blank separated (RFC 8707)

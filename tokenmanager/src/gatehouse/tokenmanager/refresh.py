@@ -136,6 +136,10 @@ _OF_SESSION = sql(
     .with_for_update(),
     Family,
 )
+_OF_CLIENT = sql(
+    select(*_COLUMNS).where(_C.client_id == bindparam("client"), *_LIVING).limit(200).with_for_update(),
+    Family,
+)
 _CLIENTS_OF_SESSION: Statement[tuple[str]] = sql(
     select(_C.client_id)
     .where(_C.session == bindparam("sid"), _C.kind != "device")
@@ -255,6 +259,11 @@ def end_of_session(tx: Tx, session: str, why: str, *, actor: str) -> int:
 def end_of_person(tx: Tx, user_id: str, why: str, *, actor: str) -> int:
     """End every grant of a person; how many."""
     return _end_all(lambda: tx.all(_OF_PERSON, person=user_id, current=tx.clock.now()), tx, why, actor)
+
+
+def end_of_client(tx: Tx, client_id: str, why: str, *, actor: str) -> int:
+    """End every grant of a client; how many."""
+    return _end_all(lambda: tx.all(_OF_CLIENT, client=client_id, current=tx.clock.now()), tx, why, actor)
 
 
 def _end_all(living: Callable[[], list[Family]], tx: Tx, why: str, actor: str) -> int:

@@ -45,6 +45,11 @@ def claim_name(claim: str) -> str:
     return f"claim/{claim}"
 
 
+def client_name(client_id: str) -> str:
+    """The name under which all tokens of a client are revoked; for clients whose identifier is never used again."""
+    return f"client/{client_id}"
+
+
 def add(tx: Tx, name: str, until: int) -> None:
     """Refuse `name` from now on; after `until` it would be refused anyway."""
     tx.run(_ADD, name=name, at=tx.clock.now(), until=until)

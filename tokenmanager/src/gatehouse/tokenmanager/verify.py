@@ -13,7 +13,7 @@ from gatehouse.registry.clock import Clock
 from gatehouse.tokenmanager.groups import Groups
 from gatehouse.tokenmanager.keys import KeyRing
 from gatehouse.tokenmanager.principal import Kind, Principal
-from gatehouse.tokenmanager.revoke import Revocations, claim_name, grant_name, token_name
+from gatehouse.tokenmanager.revoke import Revocations, claim_name, client_name, grant_name, token_name
 
 MAX_TOKEN = 8192  # longer is refused before any parsing
 # checked here, by our own clock and for several audiences
@@ -188,6 +188,7 @@ def token_type(binding: str) -> str:
 def _names(principal: Principal) -> tuple[str, ...]:
     """The names any of which, revoked, ends this token."""
     names = [token_name(one) for one in (principal.token_id, *principal.lineage)]
+    names.append(client_name(principal.client_id))
     if principal.grant:
         names.append(grant_name(principal.grant))
     if principal.claim:

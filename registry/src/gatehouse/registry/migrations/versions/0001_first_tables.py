@@ -34,6 +34,36 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_audit_event_subject"), ["subject"], unique=False)
 
     op.create_table(
+        "client_invitation",
+        sa.Column("id", sa.String(length=16), nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("ceiling", sa.Text(), nullable=False),
+        sa.Column("uses_left", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("token_hash"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
+        "registered_client",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("secret_hash", sa.String(length=64), nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("invitation", sa.String(length=16), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
         "community_group",
         sa.Column("name", sa.String(length=128), nullable=False),
         sa.Column("vo", sa.String(length=128), nullable=False),
@@ -94,6 +124,7 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     with op.batch_alter_table("grant_family", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_grant_family_client_id"), ["client_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_grant_family_session"), ["session"], unique=False)
         batch_op.create_index(batch_op.f("ix_grant_family_user_id"), ["user_id"], unique=False)
 
@@ -525,6 +556,7 @@ def downgrade() -> None:
     with op.batch_alter_table("grant_family", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_grant_family_user_id"))
         batch_op.drop_index(batch_op.f("ix_grant_family_session"))
+        batch_op.drop_index(batch_op.f("ix_grant_family_client_id"))
 
     op.drop_table("grant_family")
     with op.batch_alter_table("used_once", schema=None) as batch_op:
@@ -544,6 +576,8 @@ def downgrade() -> None:
     op.drop_table("browser_session")
     op.drop_table("counter")
     op.drop_table("community_group")
+    op.drop_table("registered_client")
+    op.drop_table("client_invitation")
     with op.batch_alter_table("audit_event", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_audit_event_subject"))
         batch_op.drop_index(batch_op.f("ix_audit_event_at"))

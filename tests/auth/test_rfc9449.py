@@ -258,6 +258,17 @@ def test_rfc9449_4_3_9_a_proof_for_another_address_is_refused(house: House, addr
     assert "htu" in refused(house.get(house.proof(claims={"htu": address})), "invalid_dpop_proof")
 
 
+def test_rfc9449_4_3_9_the_address_for_certificates_is_ours_too(desk: Desk, clock: HandClock) -> None:
+    holder, other = Holder(), "https://gate.example.org:8444"
+    holder.nonce = desk.proofs.nonce()
+    two = Proofs(Seal(bytes(32)), BASE, clock, also=other)
+    for base in (BASE, other):
+        assert isinstance(two.read(holder.proof("GET", f"{base}/api/show"), "GET", "/api/show"), Proof)
+    assert isinstance(
+        desk.proofs.read(holder.proof("GET", f"{other}/api/show"), "GET", "/api/show"), Unproven
+    )
+
+
 def test_rfc9449_4_3_10_the_nonce_is_one_of_ours(house: House) -> None:
     stranger = Proofs(Seal(bytes(31) + b"x"), BASE, house.desk.clock).nonce()
     mine = house.holder.nonce

@@ -15,7 +15,7 @@ PATH = "/.well-known/oauth-protected-resource/api"  # §3.1: between host and pa
 class Resource:
     """The metadata of `<base>/api`."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, certificate_base: str = "") -> None:
         self._document = json.encode(
             {
                 "resource": f"{base_url}/api",
@@ -26,6 +26,7 @@ class Resource:
                 "resource_documentation": f"{base_url}/api/openapi.json",
                 "dpop_signing_alg_values_supported": list(ALGORITHMS),
                 "dpop_bound_access_tokens_required": False,
+                "tls_client_certificate_bound_access_tokens": bool(certificate_base),
             }
         )
 

@@ -114,7 +114,7 @@ def _application(
     mint = Mint(ring, settings.issuer, f"{base}/api", clock)
     verifier = Verifier(ring, settings.issuer, f"{base}/api", groups, revoked, clock)
     required = settings.server.dpop_nonces == "required"
-    proofs = Proofs(sealed, base, clock, nonce_required=required)
+    proofs = Proofs(sealed, base, clock, also=settings.server.certificate_base, nonce_required=required)
     clients = Clients(settings.clients, base)
     providers = Providers(settings, f"{settings.issuer}/redirect", clock)
     pages = Pages(demo=settings.demo)
@@ -151,7 +151,9 @@ def _application(
     async def sweep() -> None:
         await revoked.sweep()
         await database.write(once.sweep)
-        await database.write(lambda tx: (pending.sweep(tx), walks.sweep(tx), sessions.sweep(tx), guesses.sweep(tx)))
+        await database.write(
+            lambda tx: (pending.sweep(tx), walks.sweep(tx), sessions.sweep(tx), guesses.sweep(tx))
+        )
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -181,7 +183,11 @@ def _application(
         lifespan=lifespan,
         exception_handlers=HANDLERS,
     )
-    own = (*Resource(base).routes(), *Health(database).routes(), _openapi(app))
+    own = (
+        *Resource(base, settings.server.certificate_base).routes(),
+        *Health(database).routes(),
+        _openapi(app),
+    )
     app.router.routes = [*auth.routes(), *wms.routes(), *own]
     gate.check(app.router.routes)
     counted = limits.Limits(settings.limits, clock)

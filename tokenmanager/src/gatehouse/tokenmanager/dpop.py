@@ -75,11 +75,13 @@ _HEADER, _CLAIMS = json.Decoder(_Header), json.Decoder(_Claims)
 
 
 class Proofs:
-    """Reads the proofs of everybody who calls us."""
+    """Reads the proofs of everybody who calls us at `base_url`, or at the address `also` for certificates."""
 
-    def __init__(self, seal: Seal, base_url: str, clock: Clock, *, nonce_required: bool = True) -> None:
+    def __init__(
+        self, seal: Seal, base_url: str, clock: Clock, *, also: str = "", nonce_required: bool = True
+    ) -> None:
         self._seal = seal
-        self._base = base_url
+        self._bases = (base_url, also) if also else (base_url,)
         self._clock = clock
         self._nonce_required = nonce_required
         self._keys: LRUCache[tuple[str, str, str], HolderKey] = LRUCache(10_000)
@@ -118,8 +120,10 @@ class Proofs:
 
     def _elsewhere(self, htu: str, path: str) -> Unproven | None:
         """Check 9, against the address that the settings give us: what the Host header says is the caller's word."""
-        here = self._base + path
-        if htu == here or normal(htu) == normal(here) != "":
+        if htu == self._bases[0] + path:
+            return None
+        there = normal(htu)
+        if there and any(there == normal(base + path) for base in self._bases):
             return None
         return Unproven("The htu of the DPoP proof is not the address of this request.")
 

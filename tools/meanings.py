@@ -24,8 +24,10 @@ MEANINGS = {
     ),
     "server.certificate_url": (
         "What the world calls the certificate port. Empty: the host of `base_url` with that port; with "
-        "`client_certificate_header`, `base_url`."
+        "`client_certificate_header`, `base_url`. The host has to be that of `base_url`: "
+        "the cookie of a login goes to no other."
     ),
+    "server.certificate_title": "What people read on the page where they choose how to log in.",
     "server.client_ca": (
         "The authorities that may certify people and hosts: a PEM file, or a directory as IGTF distributes it "
         "(`/etc/grid-security/certificates`), with revocation lists and signing policies. Read anew every ten minutes."

@@ -21,6 +21,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from gatehouse.registry.clock import SYSTEM
+from gatehouse.tokenmanager.dpop import Proofs, Unproven
+from gatehouse.tokenmanager.seal import Seal
 from gatehouse.wms.agent.payload import CUT_NOTE, STREAM_LIMIT
 from gatehouse.wms.agent.settings import SettingsError, from_environment
 from gatehouse.wms.agent.transport import LONGEST_PAUSE, GateError, Transport, UnreachableError, client
@@ -71,8 +74,27 @@ class Gatehouse:
     offer: dict[str, object] = field(default_factory=dict)
     live: set[str] = field(default_factory=lambda: {JOB_TOKEN})
     used: set[str] = field(default_factory=set)
+    challenges: int = 0
+    keys: set[str] = field(default_factory=set)
+    jtis: list[str] = field(default_factory=list)
     running: threading.Event = field(default_factory=threading.Event)
     beaten: threading.Event = field(default_factory=threading.Event)
+
+    def unproven(self, path: str, authorization: str, proofs: list[str], port: int) -> str:
+        """A nonce when there is none yet. Where the pilot speaks for itself, every request must bring a new proof."""
+        if path != "/auth/token" and not path.startswith("/api/pilots/"):
+            assert proofs == []  # the job's credential is for programs without a key
+            return ""
+        [text] = proofs
+        reader = Proofs(Seal(bytes(32)), f"http://127.0.0.1:{port}", SYSTEM)
+        found = reader.read(text, "POST", path, authorization.removeprefix("DPoP "))
+        if isinstance(found, Unproven):
+            assert found.code == "use_dpop_nonce", found
+            self.challenges += 1
+            return reader.nonce()
+        self.keys.add(found.thumbprint)
+        self.jtis.append(found.jti)
+        return ""
 
     def answer(self, path: str, token: str, body: bytes) -> Answer:
         if path == "/auth/token":
@@ -173,8 +195,11 @@ class Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         gatehouse = cast("Server", self.server).gatehouse
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        gatehouse.paths.append(self.path)
         token = self.headers.get("Authorization", "")
+        nonce = gatehouse.unproven(self.path, token, self.headers.get_all("DPoP", []), self.server.server_port)
+        if nonce:
+            return self._reply(401, error("use_dpop_nonce"), nonce)
+        gatehouse.paths.append(self.path)
         faults = gatehouse.faults.get(self.path) or [""]
         fault = faults.pop(0)
         if isinstance(fault, tuple):
@@ -185,9 +210,11 @@ class Handler(BaseHTTPRequestHandler):
             return None
         return self._reply(status, answer)
 
-    def _reply(self, status: int, answer: object) -> None:
+    def _reply(self, status: int, answer: object, nonce: str = "") -> None:
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
+        if nonce:
+            self.send_header("DPoP-Nonce", nonce)
         if status != 204:
             self.send_header("Content-Length", str(len(body)))
         if status in {429, 503}:
@@ -320,6 +347,26 @@ def test_a_job_runs_and_its_output_comes_home(tmp_path: Path) -> None:
     }
     assert gatehouse.pilot == [("Done", "job 7 ended as Done")]
     assert "Execution Complete" in run.log
+
+
+def test_rfc9449_8_a_pilot_has_a_key_of_its_own_and_follows_the_nonce(tmp_path: Path) -> None:
+    keys = []
+    for _ in range(2):
+        gatehouse = Gatehouse(shell("true"), faults={"/api/pilots/match": [(401, error("use_dpop_nonce"))]})
+        with serving(gatehouse) as port, pilot(port, tmp_path) as run:
+            assert run.wait() == 0
+        assert gatehouse.challenges == 1  # a nonce is used until there is another
+        assert len(gatehouse.jtis) == len(set(gatehouse.jtis)) >= 4  # redeem, match twice, goodbye
+        keys += gatehouse.keys
+    assert len(set(keys)) == len(keys) == 2
+
+
+def test_rfc9449_8_nonces_without_end_end_the_pilot(tmp_path: Path) -> None:
+    faults: dict[str, list[Answer | str]] = {"/auth/token": [(400, error("use_dpop_nonce"))] * 50}
+    gatehouse = Gatehouse(shell("true"), faults=faults)
+    with serving(gatehouse) as port, pilot(port, tmp_path) as run:
+        assert run.wait() == 1
+    assert gatehouse.paths.count("/auth/token") < 5
 
 
 def test_a_failing_job_brings_home_what_there_is(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from cryptography import x509
 from tests import grid
 from tests.auth import kit
 from tests.certificates import key_pem
+from tests.cli.gate import command, environment
 from tests.grid import Authority, Holder
 from tests.service import START_SECONDS, Service, free_port
 
@@ -365,3 +366,41 @@ def test_a_port_in_use_stops_the_service_with_a_reason(service: Secure, tmp_path
         other.start()
     assert other._process is not None
     assert other._process.returncode == 2
+
+
+def dirac_login(
+    service: Secure, home: Path, *arguments: str, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """The command, trusting the service's authority, with a home of its own."""
+    env = environment(home) | {"SSL_CERT_FILE": str(service.folder / "ca.pem"), "HOME": str(home)} | more
+    return command("dirac-login", *arguments, "-I", service.issuer, env=env)
+
+
+def test_dirac_login_shows_a_certificate_or_a_proxy(service: Secure, tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text(ADA.pem)
+    (tmp_path / "key.pem").write_bytes(key_pem(ADA.key))
+    proxy = str(ADA.proxy().save(tmp_path / "x509up"))
+    named = ["-C", str(tmp_path / "cert.pem"), "-K", str(tmp_path / "key.pem")]
+    for arguments, more in (
+        (named, {}),
+        (["-C", proxy], {}),
+        (["--use-certificate"], {"X509_USER_PROXY": proxy}),
+    ):
+        done = dirac_login(service, tmp_path, "training_user", *arguments, **more)
+        assert done.returncode == 0, done.stderr
+        assert "username     : ada" in done.stdout
+        assert "DIRAC group  : training_user" in done.stdout
+        assert "link" not in done.stdout
+
+
+def test_dirac_login_says_why_a_certificate_does_not_do(service: Secure, tmp_path: Path) -> None:
+    limited = str(ADA.proxy(grid.LIMITED).save(tmp_path / "limited"))
+    done = dirac_login(service, tmp_path, "training_user", "-C", limited)
+    assert done.returncode == 1
+    assert "limited proxy" in done.stderr
+    (tmp_path / "other.pem").write_bytes(key_pem(GRACE.key))
+    done = dirac_login(service, tmp_path, "-C", limited, "-K", str(tmp_path / "other.pem"))
+    assert "the key is another one's" in done.stderr
+    none = str(tmp_path / "none")
+    done = dirac_login(service, tmp_path, "-C", none)
+    assert f"cannot use the certificate in {none}" in done.stderr

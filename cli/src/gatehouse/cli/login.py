@@ -31,21 +31,30 @@ def dirac_login(
     ] = None,
     token: Annotated[bool, typer.Option("--token", help="Get tokens (the default).")] = False,
     proxy: Annotated[bool, typer.Option("--proxy", help="Get an X.509 proxy.")] = False,
+    use_certificate: Annotated[
+        bool,
+        typer.Option("--use-certificate", help="Log in with your proxy or certificate, without a browser."),
+    ] = False,
+    cert: Annotated[Path | None, typer.Option("-C", "--cert", help="Certificate or proxy file, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option("-K", "--key", help="Key of the certificate, PEM.")] = None,
     status: Annotated[bool, typer.Option("--status", help="Show the present token and stop.")] = False,
     qr: Annotated[bool | None, typer.Option("--qr/--no-qr", help="Show a QR code of the link.")] = None,
     as_data: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     use_diracas: Annotated[bool, typer.Option("--use-diracas", hidden=True)] = False,
     nocs: Annotated[bool, typer.Option("--nocs", hidden=True)] = False,
 ) -> None:
-    """Log in through the browser and store the tokens."""
+    """Log in, through the browser or with a certificate, and store the tokens."""
     del use_diracas, nocs  # what they ask for is what always happens here
     if token and proxy:
         raise UsageError("--token and --proxy exclude each other")
     if status:
         _show_status(out, as_data)
         return
+    from gatehouse.cli import credential
     from gatehouse.cli.device import DeviceCode
     from gatehouse.cli.signin import login, show_link
+
+    shown = credential.find(cert, key) if use_certificate or cert or key else None
 
     def show(device: DeviceCode) -> None:
         if as_data:  # stdout is for the result alone
@@ -65,6 +74,7 @@ def dirac_login(
         hours=lifetime,
         proxy=proxy,
         out=out,
+        credential=shown,
         show=show,
         waiting=waiting,
     )

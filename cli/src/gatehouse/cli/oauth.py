@@ -27,6 +27,7 @@ class Endpoints:
     token: str
     userinfo: str
     revoke: str
+    certificate: str = ""  # the token endpoint where a certificate is asked for (RFC 8705 §5)
 
 
 def discover(wire: Wire, issuer: str) -> Endpoints:
@@ -48,8 +49,11 @@ def discover(wire: Wire, issuer: str) -> Endpoints:
         value = document.get(name)
         return check_url(value) if isinstance(value, str) else f"{issuer}/{word}"
 
+    aliases = document.get("mtls_endpoint_aliases")
+    alias = aliases.get("token_endpoint") if isinstance(aliases, dict) else None
     return Endpoints(
         issuer,
+        certificate=check_url(alias) if isinstance(alias, str) else "",
         device=endpoint("device_authorization_endpoint", "device"),
         token=endpoint("token_endpoint", "token"),
         userinfo=endpoint("userinfo_endpoint", "userinfo"),

@@ -13,9 +13,11 @@ from pathlib import Path
 from time import sleep as system_sleep
 from typing import Any
 
+from gatehouse.cli import credential as certificates
 from gatehouse.cli import device as flow
 from gatehouse.cli import oauth, tokenfile
 from gatehouse.cli.bearer import TokenFileError, Tokens, from_answer
+from gatehouse.cli.credential import Credential
 from gatehouse.cli.device import DeviceCode
 from gatehouse.cli.errors import CommandError, clean
 from gatehouse.cli.issuer import resolve
@@ -79,13 +81,14 @@ def login(
     hours: int | None = None,
     proxy: bool = False,
     out: Path | None = None,
+    credential: Credential | None = None,
     show: Callable[[DeviceCode], None] = show_link,
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     env: Mapping[str, str] = os.environ,
     clock: Clock = SYSTEM,
     sleep: Callable[[float], None] = system_sleep,
 ) -> Login:
-    """Log in by device code and store the tokens; returns when the person has confirmed in the browser.
+    """Log in and store the tokens: by device code, when the person has confirmed in the browser, or by certificate.
 
     `show` gets the link; it may itself wait for the confirmation, since the first poll comes right after it.
     `waiting` gives a context (a spinner) for the time of polling. Raises CommandError.
@@ -94,10 +97,13 @@ def login(
     scope = oauth.scope_string(group, scopes, proxy=proxy, hours=hours)
     with Wire(issuer, clock=clock, sleep=sleep) as wire:
         endpoints = oauth.discover(wire, issuer)
-        device = flow.start(wire, endpoints, scope)
-        show(device)
-        with waiting():
-            answer = flow.wait(wire, endpoints, device)
+        if credential is not None:
+            answer = certificates.log_in(endpoints, scope, credential, clock=clock, sleep=sleep)
+        else:
+            device = flow.start(wire, endpoints, scope)
+            show(device)
+            with waiting():
+                answer = flow.wait(wire, endpoints, device)
         if proxy and "proxy" in answer:
             return Login(_store_proxy(answer["proxy"], out, env), None)
         tokens = from_answer(answer, clock.now())

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import sleep as system_sleep
@@ -91,15 +92,20 @@ class Wire:
         *,
         clock: Clock = SYSTEM,
         sleep: Callable[[float], None] = system_sleep,
+        shows: Callable[[ssl.SSLContext], None] | None = None,
     ) -> None:
+        """`shows` puts a certificate of the client into its TLS (RFC 8705)."""
         parts = urlsplit(check_url(base))
         # A proxy from the environment must never see what is meant for this machine.
         local = parts.scheme == "http"
+        trust: Any = True if local else _trust()
+        if shows is not None and not local:
+            shows(trust)
         self._client = httpx.Client(
             timeout=_TIMEOUT,
             follow_redirects=False,
             trust_env=not local,
-            verify=True if local else _trust(),
+            verify=trust,
             headers={
                 "User-Agent": "gatehouse-cli",
                 "Accept": "application/json",

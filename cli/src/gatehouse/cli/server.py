@@ -238,7 +238,8 @@ def _with_demo(settings: Settings) -> Settings:
     """With `demo = true`: the demo providers beside the configured ones."""
     if not settings.demo:
         return settings
-    added = demo.providers(settings.server.base_url)
+    ours = {"ca_file": settings.server.ca_file}  # they live at our own address, behind our own certificate
+    added = (one.model_copy(update=ours) for one in demo.providers(settings.server.base_url))
     return settings.model_copy(update={"providers": (*settings.providers, *added)})
 
 

@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute
 from gatehouse.auth import browser
 from gatehouse.auth.endpoints import Endpoints
 from gatehouse.auth.journey import Journey
-from gatehouse.auth.pages import assets
+from gatehouse.auth.pages import assets, texts
 from gatehouse.auth.pages.render import Home, Link
 from gatehouse.auth.published import Published
 from gatehouse.auth.server import Context
@@ -36,6 +36,7 @@ class AuthApi:
                 Link("Its API", "/api/openapi.json"),
             ],
             device="/auth/device",
+            account="/auth/account",
         )
 
     def routes(self) -> list[BaseRoute]:
@@ -49,8 +50,9 @@ class AuthApi:
         ]
 
     @allow(public("the start page says who we are").body(KIB), "page")
-    async def home(self, _request: Request) -> Response:
+    async def home(self, request: Request) -> Response:
         """The start page."""
+        texts.choose(request.headers.get("accept-language", ""))
         return self._pages.home(self._home)
 
     @allow(public("style sheet and logo").body(KIB), "document")

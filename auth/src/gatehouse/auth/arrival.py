@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gatehouse.auth import certificates, codes, pending, sessions, walks
+from gatehouse.auth import certificates, codes, leaving, pending, sessions, walks
 from gatehouse.auth.journey import Journey, address_of, out_of_step, page
 from gatehouse.auth.pages.render import ChooseGroup, Complete, GroupChoice
 from gatehouse.auth.pending import Pending
@@ -93,7 +93,7 @@ class Arrival:
         person = await self.journey.database.write(work)
         if person is None:
             raise out_of_step()
-        groups = await self._belongings(person.id, session.provider)
+        groups = await self.belongings(person.id, session.provider)
         title = self.journey.title(session.provider)
         return await self.decide(walk, row, Choices(person, groups, title, ()))
 
@@ -135,15 +135,15 @@ class Arrival:
 
         def work(tx: Tx) -> tuple[Enrolled, sessions.Opened]:
             enrolled = directory.enrol(tx, seen, trusted)
-            if old is not None:
-                sessions.end(tx, old.sid)
             opened = sessions.begin(
                 tx,
                 self.journey.seal,
+                sid=leaving.follow(tx, self.journey.clients, old, enrolled.person.id),
                 user_id=enrolled.person.id,
                 username=enrolled.person.username,
                 provider=provider.name,
-                upstream_sid=_text(everything, "sid"),
+                upstream_sid=said.sid,
+                upstream_sub=said.subject,
                 address=address_of(request),
                 agent=request.headers.get("user-agent", ""),
                 auth_time=now,
@@ -230,7 +230,7 @@ class Arrival:
         fixed = asked.group if isinstance(asked, Asked) else ""
         if walk.step != "known" or fixed:
             raise out_of_step()
-        open_to = {found.group for found in await self._belongings(walk.user_id, walk.provider)}
+        open_to = {found.group for found in await self.belongings(walk.user_id, walk.provider)}
         if chosen not in open_to or not self._may_have(row, chosen):
             raise out_of_step()
         standing = await self.journey.database.read(lambda tx: directory.standing(tx, walk.user_id, chosen))
@@ -238,7 +238,7 @@ class Arrival:
             raise await self.journey.deny(walk, standing.refusal)
         return await self._complete(walk, row, chosen)
 
-    async def _belongings(self, user_id: str, name: str) -> tuple[Belonging, ...]:
+    async def belongings(self, user_id: str, name: str) -> tuple[Belonging, ...]:
         """The groups that this provider, or the Registry, gives the person."""
         if name == certificates.PROVIDER:
             return await self.journey.database.read(lambda tx: directory.listed(tx, user_id))

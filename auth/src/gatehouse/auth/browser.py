@@ -6,10 +6,13 @@ with the cookie of the browser that began it.
 
 from starlette.routing import BaseRoute
 
+from gatehouse.auth.account import AccountPages
 from gatehouse.auth.arrival import Arrival
 from gatehouse.auth.authorize import Authorize
+from gatehouse.auth.backchannel import Backchannel
 from gatehouse.auth.departure import Departure
 from gatehouse.auth.journey import Journey
+from gatehouse.auth.logout import Logout
 from gatehouse.auth.server import Context
 from gatehouse.auth.showing import Showing
 from gatehouse.tokenmanager.gate import route
@@ -20,6 +23,7 @@ def routes(journey: Journey, context: Context) -> list[BaseRoute]:
     arrival = Arrival(journey)
     departure, authorize = Departure(journey, arrival), Authorize(journey, context)
     showing = Showing(journey, arrival)
+    account, logout = AccountPages(journey, arrival), Logout(journey, context)
     return [
         route("/auth/device", departure.device),
         route("/auth/device/code", departure.code, methods=["POST"]),
@@ -32,4 +36,12 @@ def routes(journey: Journey, context: Context) -> list[BaseRoute]:
         route("/auth/certificate", showing.show),
         route("/auth/redirect", arrival.come_back),
         route("/auth/redirect/{provider}", arrival.come_back),
+        route("/auth/redirect/{provider}/backchannel", Backchannel(journey).told, methods=["POST"]),
+        route("/auth/account", account.show),
+        route("/auth/account/grant", account.end_grant, methods=["POST"]),
+        route("/auth/account/session", account.end_session, methods=["POST"]),
+        route("/auth/account/everything", account.ask_everything),
+        route("/auth/account/everything", account.everything, methods=["POST"]),
+        route("/auth/logout", logout.start, methods=["GET", "POST"]),
+        route("/auth/logout/confirm", logout.confirm, methods=["POST"]),
     ]

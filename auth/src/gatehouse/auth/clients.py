@@ -118,14 +118,15 @@ def _without_port(uri: str) -> str:
     return parts._replace(netloc=host).geturl()
 
 
+OWN_PAGES = "gatehouse-pages"
 BUILT_IN = (
     Client(
         "DIRAC_CLI", "DIRAC command line", frozenset({DEVICE_CODE, CERTIFICATE, "refresh_token"}), "RS256"
     ),
     Client("gatehouse-pilot", "Pilot on a worker node", frozenset({PILOT_SECRET}), "ES256", dpop_only=True),
+    # never gets a token: people log in to our own pages in its name
+    Client(OWN_PAGES, "My sessions and tokens", frozenset(), "ES256"),
 )
-# our own browser programs, whose redirect addresses depend on where we are
-OWN_PAGES = "gatehouse-pages"
 
 
 def own(base_url: str) -> tuple[Client, ...]:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from gatehouse.auth import certificates, codes, pending, sessions, walks
 from gatehouse.auth.clients import Clients
+from gatehouse.auth.pages import texts
 from gatehouse.auth.pages.render import Pages, Refused
 from gatehouse.auth.pending import Pending
 from gatehouse.auth.providers.relying import Provider, ProviderError, Providers
@@ -209,6 +210,7 @@ def page(handler: _Handler, limit: Limit = "page") -> _Handler:
 
     @wraps(handler)
     async def shown(self: _Steps, request: Request) -> Response:
+        texts.choose(request.headers.get("accept-language", ""), request.query_params.get("ui_locales", ""))
         try:
             return await handler(self, request)
         except Problem as problem:

@@ -36,6 +36,19 @@ def leave(tx: Tx, clients: Clients, session: Session, why: str, *, actor: str) -
     return True
 
 
+def follow(tx: Tx, clients: Clients, old: Session | None, user_id: str) -> str:
+    """End the session that a new login in its browser replaces; returns the `sid` for the new one, or nothing.
+
+    Whoever logs in anew stays in the session that their clients know. Somebody else logs the person before out.
+    """
+    if old is None:
+        return ""
+    if old.user_id == user_id:
+        return old.sid if sessions.end(tx, old.sid) else ""
+    leave(tx, clients, old, "somebody else logged in in this browser", actor="gatehouse")
+    return ""
+
+
 def everything(tx: Tx, clients: Clients, user_id: str, why: str, *, actor: str) -> None:
     """End every session and every grant of a person, those of devices too."""
     leave_all(tx, clients, lambda: sessions.all_of(tx, user_id), why, actor=actor)

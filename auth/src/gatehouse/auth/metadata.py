@@ -13,6 +13,7 @@ from gatehouse.auth.clients import (
     TOKEN_EXCHANGE,
 )
 from gatehouse.auth.codes import PROMPTS
+from gatehouse.auth.pages.texts import LANGUAGES
 from gatehouse.auth.scopes import SUPPORTED
 from gatehouse.tokenmanager.holderkey import ALGORITHMS as DPOP
 
@@ -53,6 +54,9 @@ def document(issuer: str, configuration_server: str, certificate_base: str = "")
             "introspection_endpoint_auth_methods_supported": [*AUTH_METHODS[1:]],
             "introspection_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
             "userinfo_endpoint": f"{issuer}/userinfo",
+            "end_session_endpoint": f"{issuer}/logout",
+            "backchannel_logout_supported": True,
+            "backchannel_logout_session_supported": True,
             "jwks_uri": f"{issuer}/jwk",
             "scopes_supported": list(SUPPORTED),
             "response_types_supported": ["code"],
@@ -75,7 +79,7 @@ def document(issuer: str, configuration_server: str, certificate_base: str = "")
             "request_parameter_supported": False,
             "request_uri_parameter_supported": False,
             "claims_parameter_supported": False,
-            "ui_locales_supported": ["en"],
+            "ui_locales_supported": list(LANGUAGES),
             "dpop_signing_alg_values_supported": list(DPOP),
             "setups": ["Gatehouse"],
             "configuration_server": configuration_server,

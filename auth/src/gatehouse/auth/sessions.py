@@ -76,6 +76,7 @@ def begin(
     tx: Tx,
     seal: Seal,
     *,
+    sid: str = "",
     user_id: str,
     username: str,
     provider: str,
@@ -86,8 +87,8 @@ def begin(
     auth_time: int,
     lifetime: int,
 ) -> Opened:
-    """Remember that this browser is this person's."""
-    made = Opened(secrets.token_urlsafe(32), secrets.token_hex(16))
+    """Remember that this browser is this person's; with a `sid`, it goes on from a session that had it."""
+    made = Opened(secrets.token_urlsafe(32), sid or secrets.token_hex(16))
     tx.run(
         _ADD,
         id=seal.keyed_hash("session", made.cookie),

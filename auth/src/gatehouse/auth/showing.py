@@ -5,10 +5,11 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gatehouse.auth import sessions, walks
+from gatehouse.auth import leaving, sessions, walks
 from gatehouse.auth.arrival import Arrival, Choices
 from gatehouse.auth.certificates import PROVIDER, Known, recognise
 from gatehouse.auth.journey import Journey, address_of, out_of_step, page
+from gatehouse.auth.sessions import Session
 from gatehouse.auth.walks import Step
 from gatehouse.registry import audit
 from gatehouse.registry.database import Tx
@@ -51,9 +52,7 @@ class Showing:
                     tx, "certificate.refused", actor=PROVIDER, subject=walk.request_id, why=known[:512]
                 )
                 return known
-            if old is not None:
-                sessions.end(tx, old.sid)
-            return known, self._know(tx, walk, known, request)
+            return known, self._know(tx, walk, known, request, old)
 
         found = await self.journey.database.write(work)
         if isinstance(found, str):
@@ -65,11 +64,14 @@ class Showing:
         self.journey.set_cookie(answer, self.journey.session_cookie, session.cookie, lifetime)
         return answer
 
-    def _know(self, tx: Tx, walk: Step, known: Known, request: Request) -> sessions.Opened:
+    def _know(
+        self, tx: Tx, walk: Step, known: Known, request: Request, old: Session | None
+    ) -> sessions.Opened:
         now = tx.clock.now()
         opened = sessions.begin(
             tx,
             self.journey.seal,
+            sid=leaving.follow(tx, self.journey.clients, old, known.person.id),
             user_id=known.person.id,
             username=known.person.username,
             provider=PROVIDER,

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gatehouse.auth.pages import texts
 from gatehouse.auth.pages.render import Pages, Refused
 from gatehouse.registry.errors import Problem
 from gatehouse.tokenmanager.holding import NONCE_HEADER, challenges
@@ -21,8 +22,10 @@ async def problem(request: Request, error: Exception) -> Response:
     """A Problem as JSON; its private detail goes to the log."""
     if not isinstance(error, Problem):
         raise AssertionError("registered for Problem")
+    error_id = secrets.token_hex(4)
     log.info(
         "refused",
+        error_id=error_id,
         status=error.status,
         code=error.code,
         method=request.method,
@@ -35,7 +38,7 @@ async def problem(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(error.facts.get("retry_after", 5))
     if "gatehouse.nonce" in request.scope:
         headers[NONCE_HEADER] = request.scope["gatehouse.nonce"]
-    response = _shown(request, error, headers)
+    response = _shown(request, error, error_id, headers)
     if error.status == 401:
         metadata = getattr(request.app.state, "resource_metadata", "")
         for line in challenges(error.code, request.headers.get("authorization", ""), metadata):
@@ -43,12 +46,14 @@ async def problem(request: Request, error: Exception) -> Response:
     return response
 
 
-def _shown(request: Request, error: Problem, headers: dict[str, str]) -> Response:
-    """A page for a browser, JSON for everybody else."""
+def _shown(request: Request, error: Problem, error_id: str, headers: dict[str, str]) -> Response:
+    """A page for a browser, with the id that finds the rest in the log; JSON for everybody else."""
     pages: Pages | None = getattr(request.app.state, "pages", None)
     if pages is None or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse(error.body(), error.status, headers)
-    page: Response = pages.refused(Refused("This did not work", error.message, error.hint), error.status)
+    texts.choose(request.headers.get("accept-language", ""))
+    shown = Refused("This did not work", error.message, error.hint, error_id=error_id)
+    page: Response = pages.refused(shown, error.status)
     page.headers.update(headers)
     return page
 
@@ -85,15 +90,13 @@ async def unexpected(request: Request, error: Exception) -> Response:
     """A defect of ours: the caller gets an id, the log the reason."""
     error_id = secrets.token_hex(4)
     log.error("unexpected", error_id=error_id, method=request.method, path=request.url.path, exc_info=error)
-    return JSONResponse(
-        {
-            "error": "server_error",
-            "error_description": "Something went wrong on our side; it is in our log.",
-            "hint": f"Tell the operator this number: {error_id}",
-        },
+    found = Problem(
         500,
-        {"Cache-Control": "no-store"},
+        "server_error",
+        "Something went wrong on our side; it is in our log.",
+        hint=f"Tell the operator this number: {error_id}",
     )
+    return _shown(request, found, error_id, {"Cache-Control": "no-store"})
 
 
 HANDLERS: dict[Any, Any] = {

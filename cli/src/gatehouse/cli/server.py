@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from gatehouse.auth import guesses, pending, sessions, walks
+from gatehouse.auth import guesses, notices, pending, sessions, walks
 from gatehouse.auth.api import AuthApi
 from gatehouse.auth.clients import Clients
 from gatehouse.auth.endpoints import Endpoints
 from gatehouse.auth.journey import Journey
+from gatehouse.auth.notifier import Notifier
 from gatehouse.auth.pages.render import Pages
 from gatehouse.auth.providers.relying import Providers
 from gatehouse.auth.server import Context, Server
@@ -50,6 +51,7 @@ from gatehouse.wms.factory import Factory
 log = structlog.get_logger()
 
 REFRESH_SECONDS = 1.0  # revocations and groups; the promise is five
+NOTICE_SECONDS = 1.0  # clients hear of a logout
 SWEEP_SECONDS = 300.0
 AUTHORITIES_SECONDS = 600.0  # revocation lists are fetched some times a day
 
@@ -133,6 +135,7 @@ def _application(
     elements = catalog.make(settings, ring, clock, ca=settings.server.ca_file)
     factory = Factory(database, mint, sealed, settings, groups, clock, elements)
     auth = AuthApi(Endpoints(database, server, verifier, proofs, settings), journey, context)
+    notifier = Notifier(database, clients, mint, settings)
     wms = WmsApi(
         database=database,
         mint=mint,
@@ -154,6 +157,7 @@ def _application(
         await database.write(
             lambda tx: (pending.sweep(tx), walks.sweep(tx), sessions.sweep(tx), guesses.sweep(tx))
         )
+        await database.write(notices.sweep)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -161,6 +165,7 @@ def _application(
         tasks = [
             asyncio.create_task(_every(REFRESH_SECONDS, refresh)),
             asyncio.create_task(_every(SWEEP_SECONDS, sweep)),
+            asyncio.create_task(_every(NOTICE_SECONDS, notifier.send)),
             asyncio.create_task(factory.run()),
         ]
         if certificates is not None:
@@ -172,6 +177,7 @@ def _application(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await providers.close()
+            await notifier.close()
 
     app = FastAPI(
         title="Gatehouse",

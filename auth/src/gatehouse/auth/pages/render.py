@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
+from gatehouse.auth.pages.account import Account, Everything, LoggedOut, LogoutAsked
 from gatehouse.auth.pages.assets import ASSETS
-from gatehouse.auth.pages.texts import Texts
+from gatehouse.auth.pages.texts import LANGUAGES, Texts, chosen
 
 
 @dataclass(frozen=True)
@@ -138,15 +139,28 @@ class Home:
     providers: Sequence[str] = ()
     links: Sequence[Link] = ()
     device: str = "device"
+    account: str = ""
 
 
-Page = EnterCode | Confirm | ChooseProvider | ChooseGroup | Complete | Refused | Home
+Page = (
+    EnterCode
+    | Confirm
+    | ChooseProvider
+    | ChooseGroup
+    | Complete
+    | Refused
+    | Home
+    | Account
+    | Everything
+    | LogoutAsked
+    | LoggedOut
+)
 
 
 class Pages:
-    """All pages in one language. `static` is the path under which `assets.serve` answers."""
+    """All pages, each in the language of the request. `static` is the path under which `assets.serve` answers."""
 
-    def __init__(self, *, static: str = "/auth/static", demo: bool = False, language: str = "en") -> None:
+    def __init__(self, *, static: str = "/auth/static", demo: bool = False) -> None:
         environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent / "templates"),
             autoescape=True,
@@ -155,17 +169,18 @@ class Pages:
         )
         environment.filters["moment"] = _moment
         environment.globals.update(
-            t=Texts(language),
-            language=language,
             demo=demo,
+            account=f"{static.removesuffix('/static')}/account",
             css=ASSETS["gatehouse.css"].url(static),
             logo=ASSETS["logo.svg"].url(static),
         )
+        self._texts = {language: Texts(language) for language in LANGUAGES}
         self._templates = {
             name: environment.get_template(f"{name}.html")
             for name in (
                 *("enter_code", "confirm", "choose_provider", "choose_group"),
                 *("complete", "refused", "home"),
+                *("account", "everything", "logout", "logged_out"),
             )
         }
 
@@ -195,7 +210,24 @@ class Pages:
 
     def home(self, page: Home) -> HTMLResponse:
         """The start page."""
-        return self._show("home", page, links=(page.device, *(link.href for link in page.links)))
+        links = (page.device, page.account, *(link.href for link in page.links))
+        return self._show("home", page, links=links)
+
+    def account(self, page: Account) -> HTMLResponse:
+        """My sessions and tokens. Posts `csrf` with `grant` or `session`, or to the logout."""
+        return self._show("account", page)
+
+    def everything(self, page: Everything) -> HTMLResponse:
+        """Ask once more. Posts `action=confirm` with `csrf`."""
+        return self._show("everything", page)
+
+    def logout(self, page: LogoutAsked) -> HTMLResponse:
+        """Ask whether to log out. Posts `action=confirm` or `action=stay` with `csrf` and the fields."""
+        return self._show("logout", page, leads_to=page.leads_to)
+
+    def logged_out(self, page: LoggedOut) -> HTMLResponse:
+        """The end of a session."""
+        return self._show("logged_out", page)
 
     def _show(
         self,
@@ -208,9 +240,9 @@ class Pages:
     ) -> HTMLResponse:
         for link in links:
             _require_local(link)
-        return HTMLResponse(
-            self._templates[name].render(name=name, page=page), status, headers=_headers(leads_to)
-        )
+        language = chosen()
+        shown = self._templates[name].render(name=name, page=page, language=language, t=self._texts[language])
+        return HTMLResponse(shown, status, headers=_headers(leads_to))
 
 
 def _headers(leads_to: Sequence[str]) -> dict[str, str]:

@@ -3,12 +3,14 @@
 They are ours, so they may hold markup; what is put into `{}` is always escaped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextvars import ContextVar
 
 from markupsafe import Markup
 
 ENGLISH: Mapping[str, str] = {
     "demo.banner": "Demo: nothing here is real. Do not use it for anything that matters.",
+    "skip": "Skip to content",
     "footer": "Gatehouse checks who you are and what you may do. It never sees your password.",
     "enter_code.title": "Enter your code",
     "enter_code.lead": "Your terminal shows a code of eight letters. Type it here to go on with the login.",
@@ -65,6 +67,73 @@ ENGLISH: Mapping[str, str] = {
     "refused.error_id": "If you ask for help, mention this number:",
     "refused.again": "Start again",
     "refused.back": "Back to {client}",
+    "account.title": "Your sessions and tokens",
+    "account.nav": "Your pages",
+    "account.nav.account": "Sessions and tokens",
+    "account.nav.home": "Start page",
+    "account.done.grant": "That login has ended. Its tokens stop working within five seconds.",
+    "account.done.session": "That browser is logged out.",
+    "account.who": "Who you are here",
+    "account.username": "User name",
+    "account.name": "Name",
+    "account.email": "E-mail",
+    "account.vouched": "Vouched for by",
+    "account.since": "Logged in since",
+    "account.groups": "Your groups",
+    "account.groups.lead": "What this login opens to you, and why.",
+    "account.groups.none": "This login opens no group to you. Ask the manager of your community to add you.",
+    "account.grants": "Programs that may act for you",
+    "account.grants.lead": (
+        "Each has a login of its own. Ending one stops its tokens within five seconds; your jobs go on."
+    ),
+    "account.grants.none": "None. No program holds a token that it could renew for you.",
+    "account.here": "this browser",
+    "account.group": "Group",
+    "account.used": "Last used",
+    "account.used.from": "{moment}, from {address}",
+    "account.first": "Since",
+    "account.until": "Until",
+    "account.kind": "Logging out",
+    "account.kind.code": "ends it",
+    "account.kind.offline": "does not end it: you allowed it to stay",
+    "account.kind.device": "does not end it: it was started in a terminal",
+    "account.grant.end": "End this login",
+    "account.grant.end.label": "End this login: {client}, {group}",
+    "account.sessions": "Browsers in which you are logged in",
+    "account.session.from": "From",
+    "account.session.by": "By",
+    "account.session.end": "Log out there",
+    "account.session.end.label": "Log out there: {browser}, since {moment}",
+    "account.leave": "Leave",
+    "account.logout": "Log out of this browser",
+    "account.logout.help": "Programs that were started in a terminal stay logged in.",
+    "account.everything": "End everything…",
+    "everything.title": "End everything?",
+    "everything.lead": (
+        "This ends every login of <strong>{username}</strong>: {grants} that programs have and {sessions} of browsers, "
+        "this one too. Do it if a token or a computer of yours may be in other hands."
+    ),
+    "everything.after": "Jobs that you have submitted go on. Afterwards, log in again where you need it.",
+    "everything.yes": "End everything",
+    "everything.no": "Leave it as it is",
+    "logout.title": "Log out?",
+    "logout.lead": "You are logged in here as <strong>{username}</strong>.",
+    "logout.asked": "<strong>{client}</strong> asks to log you out of this browser.",
+    "logout.help": (
+        "Programs that you let in with this browser lose their access, but for those that you allowed to stay. "
+        "What was started in a terminal stays logged in."
+    ),
+    "logout.yes": "Log out",
+    "logout.no": "Stay logged in",
+    "logged_out.title": "You are logged out",
+    "logged_out.lead": "This browser is no longer logged in here.",
+    "logged_out.provider": (
+        "The organisation where you logged in may still know this browser. If others use this computer, log out there "
+        "too, or close the browser."
+    ),
+    "logged_out.back": "Back to {client}",
+    "logged_out.again": "Log in again",
+    "home.account": "My sessions and tokens",
     "home.title": "Welcome to Gatehouse",
     "home.lead": (
         "This is the gate to a computing grid. Log in with the account of your own organisation; your community "
@@ -78,6 +147,44 @@ ENGLISH: Mapping[str, str] = {
 }
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": ENGLISH}
+DEFAULT = "en"
+_chosen: ContextVar[str] = ContextVar("language", default=DEFAULT)
+
+
+def choose(accepted: str, wanted: str = "") -> None:
+    """Choose the language for the rest of this request: `ui_locales`, then the header `Accept-Language`."""
+    _chosen.set(best(accepted, wanted, LANGUAGES))
+
+
+def chosen() -> str:
+    """The language of this request."""
+    return _chosen.get()
+
+
+def best(accepted: str, wanted: str, known: Collection[str]) -> str:
+    """The language that suits best (RFC 9110 §12.5.4; OpenID Connect Core §3.1.2.1, `ui_locales`)."""
+    for tag in wanted[:256].split():
+        if _primary(tag) in known:
+            return _primary(tag)
+    weighed = [_weighed(one) for one in accepted[:256].split(",")]
+    for weight, tag in sorted(weighed, key=lambda one: -one[0]):
+        if weight > 0 and tag in known:
+            return tag
+    return DEFAULT
+
+
+def _weighed(text: str) -> tuple[float, str]:
+    tag, _, parameter = text.partition(";")
+    name, _, value = parameter.partition("=")
+    try:
+        weight = float(value) if name.strip() == "q" else 1.0
+    except ValueError:
+        weight = 0.0
+    return (weight if 0.0 <= weight <= 1.0 else 0.0), _primary(tag)
+
+
+def _primary(tag: str) -> str:
+    return tag.strip().lower().partition("-")[0]
 
 
 class Texts:

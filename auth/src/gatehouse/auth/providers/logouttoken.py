@@ -1,4 +1,4 @@
-"""Believing a logout token (OpenID Connect Back-Channel Logout §2.6): a provider says that somebody logged out there."""
+"""Believing a logout token (OpenID Connect Back-Channel Logout §2.6): somebody logged out at a provider."""
 
 from typing import Any, NamedTuple
 

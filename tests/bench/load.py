@@ -46,13 +46,16 @@ def request(
     body: bytes = b"",
     *,
     token: str = "",
+    proof: str = "",
     content_type: str = "",
     host: str = "localhost",
 ) -> bytes:
-    """The bytes of one HTTP/1.1 request."""
+    """The bytes of one HTTP/1.1 request; with a `proof` the token is one that is bound to a key (RFC 9449)."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Accept: */*"]
     if token:
-        lines.append(f"Authorization: Bearer {token}")
+        lines.append(f"Authorization: {'DPoP' if proof else 'Bearer'} {token}")
+    if proof:
+        lines.append(f"DPoP: {proof}")
     if content_type:
         lines.append(f"Content-Type: {content_type}")
     if body or method != "GET":

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from tests.bench.load import Conversation, Failed, Load, Response, Talk, request
 from tests.bench.people import FORM, log_in
 from tests.bench.server import CLIENT, CLIENT_SECRET, Server
-from tests.bench.world import ELEMENT, PILOTS, SITE, pilot_tokens
+from tests.bench.world import ELEMENT, PILOTS, SITE, bound_pilots, pilot_tokens
 
 CONNECTIONS = 32
 BULK = 1000
@@ -139,7 +139,9 @@ def bulk(server: Server) -> Talk:
 OFFER = json.dumps({"site": SITE, "ce": ELEMENT, "tags": [], "cpu_time": 86400, "number_of_processors": 1})
 RUNS = 16  # jobs that each connection reports on
 FOR_RUNS = range(CONNECTIONS * RUNS)
-FOR_MATCHES = range(len(FOR_RUNS), PILOTS)
+FOR_MATCHES = range(len(FOR_RUNS), 2 * PILOTS // 3)
+FOR_BOUND_MATCHES = range(2 * PILOTS // 3, PILOTS)
+PROOFS = 16  # that each of the pilots makes who ask who they are
 
 
 def offers(server: Server, pilots: range) -> list[bytes]:
@@ -181,14 +183,51 @@ def match(server: Server) -> Talk:
     )
 
 
+def userinfo_bound(server: Server) -> Talk:
+    """The same as `userinfo` with tokens that are bound to keys: each request brings a proof of its own."""
+    address = f"{server.base}/auth/userinfo"
+    asked = [
+        request("GET", "/auth/userinfo", token=token, proof=prover.proof("GET", address, token))
+        for token, prover in bound_pilots(server.config, range(1024))
+        for _ in range(PROOFS)
+    ]
+    ask(server, asked[::PROOFS])
+    return once(one for number, one in enumerate(asked) if number % PROOFS)
+
+
+def match_bound(server: Server) -> Talk:
+    """The same as `match` with tokens that are bound to keys, as pilots have them."""
+    pilots = bound_pilots(server.config, FOR_BOUND_MATCHES)
+    known, path = f"{server.base}/auth/userinfo", "/api/pilots/match"
+    ask(
+        server, [request("GET", "/auth/userinfo", token=t, proof=p.proof("GET", known, t)) for t, p in pilots]
+    )
+    address = server.base + path
+    return once(
+        [
+            request(
+                "POST",
+                path,
+                OFFER.encode(),
+                token=token,
+                proof=prover.proof("POST", address, token),
+                content_type=JSON,
+            )
+            for token, prover in pilots
+        ]
+    )
+
+
 HELLO = Row("hello", lambda _server: repeat(request("GET", "/")))
 
 # Rows that are measured on `gatehouse serve`, in the order of the table.
 ROWS: tuple[Row, ...] = (
     Row("userinfo", userinfo, 3, 2.3, 1.4),
+    Row("userinfo_bound", userinfo_bound),
     Row("job_status", job_status, 3, 2.3, 1.4),
     Row("refresh", refresh, 12, 8, 4.4),
     Row("match", match, 6, 3.5, 2.2),
+    Row("match_bound", match_bound),
     Row("heartbeat", heartbeat, 8, 5),
     Row("submit", submit, 10, 6, expect=CREATED),
     Row("bulk", bulk, 0.5, 0.3, 0.2, expect=CREATED, connections=8, units=BULK),

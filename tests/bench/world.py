@@ -18,8 +18,11 @@ from gatehouse.registry.database import Database, Tx, insertion
 from gatehouse.registry.models import User
 from gatehouse.registry.settings import Settings
 from gatehouse.tokenmanager import keys
+from gatehouse.tokenmanager.dpop import Proofs
 from gatehouse.tokenmanager.issue import Mint
 from gatehouse.tokenmanager.principal import Principal
+from gatehouse.tokenmanager.prover import Prover
+from gatehouse.tokenmanager.verify import confirmation
 from gatehouse.wms import submit
 from gatehouse.wms.intake import Manifest
 from gatehouse.wms.models import Pilot
@@ -29,7 +32,7 @@ from gatehouse.wms.states import PilotStatus
 VO, GROUP, PILOT_GROUP = "training.egi.eu", "training_user", "training_pilot"
 SITES = tuple(f"LCG.Site{number:02d}.org" for number in range(50))
 SITE, ELEMENT = SITES[7], "ce07.site07.org"
-PILOTS = 16_384
+PILOTS = 24_576
 OWNERS = 100
 _SECONDS = (3600, 21600, 86400, 172800)
 _ADD_PILOT, _ADD_USER = insertion(Pilot), insertion(User)
@@ -55,14 +58,31 @@ def fill(config: Path, queues: int, jobs: int) -> None:
 def pilot_tokens(config: Path, numbers: range) -> list[str]:
     """Tokens of pilots, minted with the key ring of the running server's database."""
     settings = configuration.load(config)
+    mint = _mint(settings)
+    return [_pilot_token(mint, number) for number in numbers]
+
+
+def bound_pilots(config: Path, numbers: range) -> list[tuple[str, Prover]]:
+    """The same with a key of its own for each pilot, which knows a nonce that is good for five minutes."""
+    settings = configuration.load(config)
+    mint, made = _mint(settings), []
+    nonce = Proofs(open_seal(settings), settings.server.base_url, SYSTEM).nonce()
+    for number in numbers:
+        prover = Prover()
+        prover.hear(nonce)
+        made.append((_pilot_token(mint, number, f"jkt:{prover.thumbprint}"), prover))
+    return made
+
+
+def _mint(settings: Settings) -> Mint:
     with _opened(settings) as database:
         ring = keys.load(database, open_seal(settings))
-    mint = Mint(ring, settings.issuer, f"{settings.server.base_url}/api", SYSTEM)
-    return [_pilot_token(mint, f"pilot:{pilot_id(number)}") for number in numbers]
+    return Mint(ring, settings.issuer, f"{settings.server.base_url}/api", SYSTEM)
 
 
-def _pilot_token(mint: Mint, subject: str) -> str:
-    claims = {"kind": "pilot", "group": PILOT_GROUP}
+def _pilot_token(mint: Mint, number: int, binding: str = "") -> str:
+    claims = {"kind": "pilot", "group": PILOT_GROUP, **confirmation(binding)}
+    subject = f"pilot:{pilot_id(number)}"
     return mint.access_token(
         "ES256", 3600, subject=subject, client_id="gatehouse-pilot", scope="pilot", claims=claims
     ).token

@@ -13,6 +13,7 @@ from gatehouse.auth import certificates, codes, leaving, pending, sessions, walk
 from gatehouse.auth.journey import Journey, address_of, out_of_step, page
 from gatehouse.auth.pages.render import ChooseGroup, Complete, GroupChoice
 from gatehouse.auth.pending import Pending
+from gatehouse.auth.providers.fetch import complaint
 from gatehouse.auth.providers.relying import Documents, Provider, ProviderError
 from gatehouse.auth.scopes import Asked, parse
 from gatehouse.auth.sessions import Session
@@ -57,11 +58,12 @@ class Arrival:
             strayed = ProviderError("the answer came to the address of another provider")
             raise await self.journey.failed(walk, provider, strayed)
         if "error" in given or not given.get("code"):
-            why = given.get("error", "no code")[:64]
+            why = complaint(given.get("error"), given.get("error_description")) or "no code"
             raise await self.journey.failed(walk, provider, ProviderError(f"it answered: {why}"))
+        trip = walks.trip_of(self.journey.seal, walk)
         try:
             said = await provider.finish(
-                walks.attempt_of(self.journey.seal, walk), given["code"], given.get("iss")
+                trip.attempt, given["code"], given.get("iss"), max_age=trip.max_age, left=trip.left
             )
         except ProviderError as error:
             raise await self.journey.failed(walk, provider, error) from error
@@ -146,7 +148,7 @@ class Arrival:
                 upstream_sub=said.subject,
                 address=address_of(request),
                 agent=request.headers.get("user-agent", ""),
-                auth_time=now,
+                auth_time=said.auth_time or now,
                 lifetime=self.journey.settings.lifetimes.session,
             )
             if not walks.know(
@@ -157,7 +159,7 @@ class Arrival:
                 user_id=enrolled.person.id,
                 username=enrolled.person.username,
                 session=opened.sid,
-                auth_time=now,
+                auth_time=said.auth_time or now,
             ):
                 raise out_of_step()
             return enrolled, opened

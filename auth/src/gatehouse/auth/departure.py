@@ -210,18 +210,25 @@ class Departure:
         provider = self.journey.providers.by_name.get(request.path_params["provider"])
         if provider is None or provider.name not in self._choice(row):
             raise Problem(404, "not_found", "There is no such identity provider to choose here.")
+        max_age = self._freshness(row)
         attempt = Attempt(*(secrets.token_urlsafe(32) for _ in range(3)))
         try:
-            url = await provider.authorization_url(attempt)
+            url = await provider.authorization_url(attempt, max_age=max_age)
         except ProviderError as error:
             raise await self.journey.failed(walk, provider, error, "../login") from error
         if not await self.journey.database.write(
-            lambda tx: walks.leave(tx, self.journey.seal, walk.id, provider.name, attempt)
+            lambda tx: walks.leave(tx, self.journey.seal, walk.id, provider.name, attempt, max_age)
         ):
             raise out_of_step()
         return RedirectResponse(
             url, 302, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
         )
+
+    def _freshness(self, row: Pending) -> int | None:
+        """How old a login at the provider may be: for a device the person must just have shown that it is them."""
+        if row.kind == "device":
+            return self.journey.settings.device_flow.max_age
+        return 0 if "login" in row.asks.prompt.split() else row.asks.max_age
 
 
 def _letters(title: str) -> str:

@@ -30,6 +30,15 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Trip:
+    """A trip to a provider: its secrets, the instant the browser left, and how old a login there may be."""
+
+    attempt: Attempt
+    left: int
+    max_age: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """A fresh walk and the cookie that proves it."""
 
@@ -127,9 +136,14 @@ def confirm(tx: Tx, walk: str) -> bool:
     return bool(tx.run(_CONFIRM, walk=walk))
 
 
-def leave(tx: Tx, seal: Seal, walk: str, provider: str, attempt: Attempt) -> bool:
-    """confirmed → away, with the attempt's secrets sealed; also starts again after a trip that failed."""
-    plain = json.dumps([attempt.state, attempt.nonce, attempt.verifier]).encode()
+def leave(
+    tx: Tx, seal: Seal, walk: str, provider: str, attempt: Attempt, max_age: int | None = None
+) -> bool:
+    """confirmed → away, with the attempt's secrets sealed; also starts again after a trip that failed.
+
+    `max_age` is how old a login at the provider may be, in seconds.
+    """
+    plain = json.dumps([attempt.state, attempt.nonce, attempt.verifier, tx.clock.now(), max_age]).encode()
     return bool(
         tx.run(
             _AWAY,
@@ -146,9 +160,12 @@ def returned(tx: Tx, seal: Seal, walk: str, state: str) -> bool:
     return bool(tx.run(_RETURN, walk=walk, state=seal.keyed_hash("state", state)))
 
 
-def attempt_of(seal: Seal, step: Step) -> Attempt:
-    """The secrets of the current trip."""
-    return Attempt(*json.loads(seal.open(bytes(step.sealed), f"login_walk/{step.id}")))
+def trip_of(seal: Seal, step: Step) -> Trip:
+    """The current trip with its secrets."""
+    state, nonce, verifier, left, max_age = json.loads(
+        seal.open(bytes(step.sealed), f"login_walk/{step.id}")
+    )
+    return Trip(Attempt(state, nonce, verifier), left, max_age)
 
 
 def know(

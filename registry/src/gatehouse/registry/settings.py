@@ -234,6 +234,8 @@ class DeviceFlowSettings(_Part):
 
     # whether groups with administrative properties can be had by a device code
     administrative_groups: bool = False
+    # how old, in seconds, the person's login at the provider may be; 0 asks for a new one each time
+    max_age: Annotated[int, Field(ge=0, le=86400)] = 600
 
 
 class FactorySettings(_Part):

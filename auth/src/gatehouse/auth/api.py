@@ -10,6 +10,7 @@ from gatehouse.auth.journey import Journey
 from gatehouse.auth.pages import assets, texts
 from gatehouse.auth.pages.render import Home, Link
 from gatehouse.auth.published import Published
+from gatehouse.auth.register import Register
 from gatehouse.auth.server import Context
 from gatehouse.tokenmanager.gate import KIB, allow, public, route
 
@@ -26,6 +27,7 @@ class AuthApi:
             journey.settings.issuer, journey.settings.server, context.mint.ring, context.groups
         )
         self._journey = journey
+        self._register = Register(journey.database, journey.seal, journey.clients, journey.settings)
         self._pages = journey.pages
         self._home = Home(
             journey.settings.issuer,
@@ -44,6 +46,7 @@ class AuthApi:
         return [
             *self._endpoints.routes(),
             *self._published.routes(),
+            *self._register.routes(),
             *browser.routes(self._journey, self._context),
             route("/", self.home),
             route(STATIC + "/{name}", self.asset),

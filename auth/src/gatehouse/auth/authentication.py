@@ -8,11 +8,13 @@ import binascii
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote_plus
 
 import jwt
 from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError
+from jwt import PyJWK
 
 from gatehouse.auth.clients import Client
 from gatehouse.registry.clock import Clock
@@ -92,8 +94,18 @@ def _assertion(form: Mapping[str, str]) -> Presented:
     return Presented(str(claims.get("sub", "")), "private_key_jwt", assertion)
 
 
-def prove(tx: Tx, client: Client, shown: Presented, issuer: str, clock: Clock) -> bool:
-    """Whether the client is who it says; an assertion is used up by this (RFC 7523 §3, `jti`)."""
+def prove(
+    tx: Tx,
+    client: Client,
+    shown: Presented,
+    issuer: str,
+    clock: Clock,
+    published: Mapping[str, PyJWK] = MappingProxyType({}),
+) -> bool:
+    """Whether the client is who it says; an assertion is used up by this (RFC 7523 §3, `jti`).
+
+    `published` are keys by `kid` that the client has at its `jwks_uri`.
+    """
     if shown.method == "tls_client_auth" and client.public:
         return True  # the certificate is its user's, who may log in with it
     if shown.method not in client.auth:
@@ -101,7 +113,7 @@ def prove(tx: Tx, client: Client, shown: Presented, issuer: str, clock: Clock) -
         client.check_client_secret(shown.proof)
         return False
     if shown.method == "private_key_jwt":
-        return _believed(tx, client, shown.proof, issuer, clock)
+        return _believed(tx, client, published or client.keys, shown.proof, issuer, clock)
     if shown.method == "tls_client_auth":
         return bool(client.tls_subject) and hmac.compare_digest(
             client.tls_subject.encode(), shown.proof.encode()
@@ -109,11 +121,14 @@ def prove(tx: Tx, client: Client, shown: Presented, issuer: str, clock: Clock) -
     return shown.method == "none" or client.check_client_secret(shown.proof)
 
 
-def _believed(tx: Tx, client: Client, assertion: str, issuer: str, clock: Clock) -> bool:
+def _believed(
+    tx: Tx, client: Client, keys: Mapping[str, PyJWK], assertion: str, issuer: str, clock: Clock
+) -> bool:
     """RFC 7523 §3: signed by a key of the client, for us and nobody else, for now, once."""
     try:
         header = jwt.get_unverified_header(assertion)
-        key = client.keys.get(str(header.get("kid")))
+        kid = header.get("kid")
+        key = keys.get(kid) if isinstance(kid, str) else None
         if key is None or header.get("alg") != key.algorithm_name or "crit" in header:
             return False
         claims: dict[str, Any] = jwt.decode(

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import jwt
 from authlib.oauth2.rfc6749 import ClientMixin
 from jwt import PyJWK
 
+from gatehouse.auth.providers.jwks import read_keys
 from gatehouse.registry.configuration import secret_of
 from gatehouse.registry.database import Tx
 from gatehouse.registry.distinguished import normalise_dn
@@ -150,9 +150,13 @@ def make(given: ClientSettings, is_secret: Callable[[str], bool], has_secret: bo
     """A client from its description and its way of comparing secrets. Raises ConfigurationError."""
     auth = _auth(given, has_secret)
     keys = _keys(given)
+    if given.jwks and given.jwks_uri:
+        raise ConfigurationError(
+            f"The client {given.client_id} has both jwks and jwks_uri, which exclude each other (RFC 7591 §2)."
+        )
     if auth == {"private_key_jwt"} and not keys and not given.jwks_uri:
         raise ConfigurationError(
-            f"The client {given.client_id} has no key to authenticate with: set its jwks."
+            f"The client {given.client_id} has no key to authenticate with: set its jwks or jwks_uri."
         )
     if "tls_client_auth" in auth and not given.tls_subject:
         raise ConfigurationError(f"The client {given.client_id} has no tls_subject to authenticate with.")
@@ -204,32 +208,49 @@ def _keys(given: ClientSettings) -> dict[str, PyJWK]:
     if not given.jwks:
         return {}
     try:
-        found = json.loads(given.jwks)["keys"]
-        return {str(one["kid"]): _public(one) for one in found[:16]}
-    except (ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+        found = json.loads(given.jwks)
+        secret = any("d" in one or "k" in one for one in found["keys"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found, secret = {}, False
+    if secret:
+        raise ConfigurationError(
+            f"The jwks of the client {given.client_id} holds a private key: give the public part only, "
+            "and make a new key, since others have seen this one."
+        )
+    keys = {kid: key for kid, key in read_keys(found).items() if isinstance(kid, str)}
+    if not keys:
         raise ConfigurationError(
             f"The jwks of the client {given.client_id} is not a JWK Set of public RSA or P-256 keys with a kid each."
-        ) from error
+        )
+    return keys
 
 
-def _public(entry: Mapping[str, str]) -> PyJWK:
-    if "d" in entry or entry.get("kty") not in ("RSA", "EC"):
-        raise ValueError("not a public key")
-    return PyJWK(dict(entry), algorithm="RS256" if entry["kty"] == "RSA" else "ES256")
+Finder = Callable[[Tx, str], Client | None]
 
 
 class Clients:
     """All clients by identifier; a configured one replaces a built-in one of the same name, as in DIRAC."""
 
-    def __init__(self, configured: Iterable[ClientSettings], base_url: str = "") -> None:
+    def __init__(
+        self, configured: Iterable[ClientSettings], base_url: str = "", registered: Finder | None = None
+    ) -> None:
         built_in = (*BUILT_IN, *(own(base_url) if base_url else ()))
         self._by_id = {client.client_id: client for client in built_in}
         self._by_id |= {given.client_id: from_settings(given) for given in configured}
+        self._registered = registered
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What people know the built-in and configured clients by."""
+        return frozenset(text for one in self._by_id.values() for text in (one.client_id, one.name))
 
     def known(self, client_id: str) -> Client | None:
-        """A built-in or configured client."""
+        """A built-in or configured client: where there is no transaction, and registered ones do not matter."""
         return self._by_id.get(client_id)
 
     def find(self, tx: Tx, client_id: str) -> Client | None:
-        """The client of that identifier."""
-        return self.known(client_id)
+        """The client of that identifier; the database is asked for registered ones only."""
+        known = self.known(client_id)
+        if known is not None or self._registered is None:
+            return known
+        return self._registered(tx, client_id)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gatehouse.auth import codes, devices
+from gatehouse.auth.clientkeys import ClientKeys, Fetched, asserted
 from gatehouse.auth.clients import AUTHORIZATION_CODE, DEVICE_CODE, Client
 from gatehouse.auth.grants.certificate import CertificateGrant
 from gatehouse.auth.grants.code import PKCE, CodeGrant
@@ -59,9 +60,16 @@ class Endpoints:
     """RFC 6749 and its relatives over HTTP; all decisions are in `server` and the grants."""
 
     def __init__(
-        self, database: Database, server: Server, verifier: Verifier, proofs: Proofs, settings: Settings
+        self,
+        database: Database,
+        server: Server,
+        verifier: Verifier,
+        proofs: Proofs,
+        keys: ClientKeys,
+        settings: Settings,
     ) -> None:
         self._database = database
+        self._keys = keys
         self._proofs = proofs
         self._server = server
         self._verifier = verifier
@@ -184,18 +192,27 @@ class Endpoints:
         subject = shown.identity if isinstance(shown, Presented) and not shown.limited else ""
 
         binding = proof.binding if proof is not None else ""
+        published = await self._published(form, headers)
 
         def work(tx: Tx) -> Answer:
             if proof is not None and not claim(tx, proof):
                 return self._unproven(REPEATED)
             return answer(
-                OAuthRequest(tx, form, headers, address, tokens, binding, certificate=subject, shown=shown)
+                OAuthRequest(tx, form, headers, address, tokens, binding, subject, shown, published)
             )
 
         sent = _send(await self._database.write(work))
         if proof is not None and proof.wants_nonce:
             sent.headers[NONCE_HEADER] = self._proofs.nonce()
         return sent
+
+    async def _published(self, form: Form, headers: Mapping[str, str]) -> Fetched | None:
+        """The key of an assertion whose client publishes its keys: fetched now, since a transaction does not wait."""
+        said = asserted(form, headers)
+        if said is None:
+            return None
+        client = await self._database.read(lambda tx: self._server.clients.find(tx, said.client_id))
+        return await self._keys.find(client, said.proof)
 
     def _proof(self, request: Request) -> Proof | Unproven | None:
         """The proof of a request, if it has one."""

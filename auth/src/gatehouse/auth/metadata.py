@@ -50,6 +50,7 @@ def document(issuer: str, configuration_server: str, certificate_base: str = "")
             "device_authorization_endpoint": f"{issuer}/device",
             "token_endpoint": f"{issuer}/token",
             "revocation_endpoint": f"{issuer}/revoke",
+            "registration_endpoint": f"{issuer}/register",
             "introspection_endpoint": f"{issuer}/introspect",
             "introspection_endpoint_auth_methods_supported": [*AUTH_METHODS[1:]],
             "introspection_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),

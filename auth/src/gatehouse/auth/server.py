@@ -17,6 +17,7 @@ from authlib.oauth2.rfc6749.errors import UnauthorizedClientError
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
 from gatehouse.auth import authentication, guesses
+from gatehouse.auth.clientkeys import Fetched
 from gatehouse.auth.clients import SECRET_METHODS, Client, Clients
 from gatehouse.auth.refusals import Refusals
 from gatehouse.auth.suspects import Suspects
@@ -125,7 +126,7 @@ class Request(_Request):  # type: ignore[misc]
 
     `tokens` are the access tokens that came as parameters, by name, each verified or refused; `binding` is the key or
     certificate that the caller proved to hold, `certificate` the subject of a verified TLS client certificate, `shown`
-    that certificate or why it is none.
+    that certificate or why it is none, `published` the key of an assertion as its client's `jwks_uri` has it.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class Request(_Request):  # type: ignore[misc]
         binding: str = "",
         certificate: str = "",
         shown: Presented | BadCertificate | None = None,
+        published: Fetched | None = None,
     ) -> None:
         # The scheme is the listener's business (`safety` refuses plain http); authlib would refuse loopback trials.
         super().__init__("POST", "https://gatehouse/auth", headers=headers)
@@ -148,6 +150,7 @@ class Request(_Request):  # type: ignore[misc]
         self.binding = binding
         self.certificate = certificate
         self.shown = shown
+        self.published = published
         self.targets = form.targets
 
     @property
@@ -237,7 +240,12 @@ class Server(_Server):  # type: ignore[misc]
                     status_code=429,
                 )
         client = self.clients.find(request.tx, shown.client_id)
-        if client and authentication.prove(request.tx, client, shown, context.issuer, context.clock):
+        given, published = request.published, {}
+        if client and given and given.jwks_uri == client.jwks_uri:
+            published = {given.kid: given.key}
+        if client and authentication.prove(
+            request.tx, client, shown, context.issuer, context.clock, published
+        ):
             return client
         if tries:
             guesses.wrong(request.tx, tries)

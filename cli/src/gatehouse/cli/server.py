@@ -12,13 +12,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from gatehouse.auth import guesses, notices, pending, sessions, walks
+from gatehouse.auth import guesses, notices, pending, registered, sessions, walks
 from gatehouse.auth.api import AuthApi
+from gatehouse.auth.clientkeys import ClientKeys
 from gatehouse.auth.clients import Clients
 from gatehouse.auth.endpoints import Endpoints
 from gatehouse.auth.journey import Journey
 from gatehouse.auth.notifier import Notifier
 from gatehouse.auth.pages.render import Pages
+from gatehouse.auth.providers.egress import Guard
+from gatehouse.auth.providers.fetch import Fetcher
 from gatehouse.auth.providers.relying import Providers
 from gatehouse.auth.server import Context, Server
 from gatehouse.cli import certificateport, resource, tls
@@ -117,7 +120,8 @@ def _application(
     verifier = Verifier(ring, settings.issuer, f"{base}/api", groups, revoked, clock)
     required = settings.server.dpop_nonces == "required"
     proofs = Proofs(sealed, base, clock, also=settings.server.certificate_base, nonce_required=required)
-    clients = Clients(settings.clients, base)
+    clients = Clients(settings.clients, base, lambda tx, name: registered.find(tx, sealed, name))
+    client_keys = ClientKeys(Fetcher(Guard.of(settings, strict=True)), clock)
     providers = Providers(settings, f"{settings.issuer}/redirect", clock)
     pages = Pages(demo=settings.demo)
     context = Context(mint, sealed, groups, settings.lifetimes, clock)
@@ -134,7 +138,7 @@ def _application(
     )
     elements = catalog.make(settings, ring, clock, ca=settings.server.ca_file)
     factory = Factory(database, mint, sealed, settings, groups, clock, elements)
-    auth = AuthApi(Endpoints(database, server, verifier, proofs, settings), journey, context)
+    auth = AuthApi(Endpoints(database, server, verifier, proofs, client_keys, settings), journey, context)
     notifier = Notifier(database, clients, mint, settings)
     wms = WmsApi(
         database=database,
@@ -176,8 +180,7 @@ def _application(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await providers.close()
-            await notifier.close()
+            await asyncio.gather(providers.close(), client_keys.close(), notifier.close())
 
     app = FastAPI(
         title="Gatehouse",

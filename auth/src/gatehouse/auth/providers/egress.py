@@ -66,18 +66,22 @@ def _loopback(address: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The rules: `named` are the origins that the operator has named; `development` permits loopback."""
+    """The rules: `named` are the origins that the operator has named; `development` permits loopback.
+
+    `strict` is for addresses that clients name: they reach loopback, in development, only where it is named too.
+    """
 
     named: frozenset[Origin] = frozenset()
     development: bool = False
+    strict: bool = False
 
     @classmethod
-    def of(cls, settings: Settings, issuers: Iterable[str] = ()) -> "Guard":
+    def of(cls, settings: Settings, issuers: Iterable[str] = (), *, strict: bool = False) -> "Guard":
         """What the settings allow, and the origins of these issuers, which the operator has configured."""
         named = {_entry(one) for one in settings.egress.allow}
         for issuer in issuers:
             named.add(_origin(httpx.URL(issuer)))
-        return cls(frozenset(named), settings.mode == "development")
+        return cls(frozenset(named), settings.mode == "development", strict)
 
     def target(self, url: str) -> httpx.URL:
         """The address, parsed and allowed as far as its text goes. Raises NotAllowed."""
@@ -90,7 +94,7 @@ class Guard:
         if parsed.scheme not in _PORTS or not parsed.host or parsed.userinfo or "#" in url or "\\" in url:
             raise NotAllowed("this is no address of https")
         host, port = _origin(parsed)
-        here = self.development and host in LOOPBACK
+        here = self.development and host in LOOPBACK and (not self.strict or (host, port) in self.named)
         if parsed.scheme != "https" and not here:
             raise NotAllowed("only https is allowed")
         if port != 443 and not here and (host, port) not in self.named:
@@ -101,8 +105,9 @@ class Guard:
         """Every address that the name has must be allowed: one that is not spoils the name. Raises NotAllowed."""
         if (host, port) in self.named:
             return
+        trial = self.development and not self.strict
         for address in addresses:
-            if not public(address) and not (self.development and _loopback(address)):
+            if not public(address) and not (trial and _loopback(address)):
                 raise NotAllowed("its address is not a public one (egress.allow)")
 
 

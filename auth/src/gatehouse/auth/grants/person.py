@@ -1,5 +1,6 @@
 """What every grant for a person ends with: tokens for one group, if the person still may act for it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from authlib.oauth2.rfc6749.errors import InvalidGrantError
@@ -9,6 +10,7 @@ from gatehouse.auth.clients import Client
 from gatehouse.auth.pending import Pending
 from gatehouse.auth.scopes import Asked, parse
 from gatehouse.auth.server import Context, Request, sayable
+from gatehouse.auth.targets import InvalidTargetError
 from gatehouse.auth.terms import Terms, terms
 from gatehouse.registry import audit, directory
 from gatehouse.registry.database import Tx
@@ -32,6 +34,7 @@ def redeem(request: Request, context: Context, row: Pending, used: str) -> dict[
     if row.kind == "code" and not sessions.hold(request.tx, row.session):
         raise InvalidGrantError("The person logged out in the browser meanwhile. Log in again.")
     entitled(request.tx, context, row.user_id, row.group_name)
+    audience(context, row.asks.audience, request.targets)  # before anything is used up
     family = refresh.new_id()
     if not pending.redeem(request.tx, row.id, family):
         raise InvalidGrantError(used)
@@ -82,7 +85,7 @@ def begin(
         address=request.address,
         **({"certificate": certificate.subject} if certificate else {}),
     )
-    answer = tokens(context, client, turned, request.binding, refreshable=bool(given.login))
+    answer = tokens(context, client, turned, request.binding, request.targets, refreshable=bool(given.login))
     if given.capped:
         answer["lifetime_notice"] = given.capped
     if "openid" in given.openid:
@@ -91,11 +94,18 @@ def begin(
 
 
 def tokens(
-    context: Context, client: Client, turned: Turned, binding: str, *, refreshable: bool = True
+    context: Context,
+    client: Client,
+    turned: Turned,
+    binding: str,
+    targets: Sequence[str],
+    *,
+    refreshable: bool = True,
 ) -> dict[str, Any]:
     """The token response (RFC 6749 §5.1) for a family: access token, and the refresh token that follows.
 
-    `binding` is what the caller proved to hold: the access token is for its holder only.
+    `binding` is what the caller proved to hold: the access token is for its holder only. `targets` are those that the
+    request names, see `audience`.
     """
     family = turned.family
     left = family.expires_at - context.clock.now()
@@ -114,7 +124,7 @@ def tokens(
         subject=family.user_id,
         client_id=client.client_id,
         scope=family.scope,
-        audience=audience(context, family.audience.split()),
+        audience=audience(context, family.audience.split(), targets),
         claims=claims,
     )
     answer: dict[str, Any] = {
@@ -128,10 +138,19 @@ def tokens(
     return answer
 
 
-def audience(context: Context, others: list[str]) -> str | list[str]:
-    """Our own API, and whom else a token is for (RFC 9068 §3)."""
+def audience(context: Context, granted: Sequence[str], targets: Sequence[str]) -> str | list[str]:
+    """Our own API, and whom else a token is for: what was granted, or those of it that the request names.
+
+    Raises invalid_target when it names more (RFC 8707 §2.2, RFC 9068 §3).
+    """
     own = context.mint.audience
-    return [own, *(one for one in others if one != own)] if others else own
+    others = [one for one in granted if one != own]
+    if not {own, *others}.issuperset(targets):
+        raise InvalidTargetError(
+            "This login was not granted for that resource. Name it when the login begins."
+        )
+    kept = [one for one in others if one in targets or not targets]
+    return [own, *kept] if kept else own
 
 
 def _kind(row: Pending, given: Terms) -> str:

@@ -7,7 +7,7 @@ from authlib.oauth2.rfc6749.errors import InvalidGrantError
 from authlib.oauth2.rfc6749.grants import RefreshTokenGrant
 
 from gatehouse.auth.clients import Client
-from gatehouse.auth.grants.person import entitled, tokens
+from gatehouse.auth.grants.person import audience, entitled, tokens
 from gatehouse.registry import audit
 from gatehouse.tokenmanager import refresh
 from gatehouse.tokenmanager.refresh import Presented
@@ -46,6 +46,7 @@ class RefreshGrant(_Base):  # type: ignore[misc]
         if family.binding and family.binding != request.binding:
             raise InvalidGrantError("This login is bound to a key that did not come with the request.")
         entitled(request.tx, context, family.user_id, family.group)
+        audience(context, family.audience.split(), request.targets)  # before anything is turned
         turned = refresh.turn(
             request.tx,
             context.seal,
@@ -65,4 +66,5 @@ class RefreshGrant(_Base):  # type: ignore[misc]
             client=family.client_id,
             address=request.address,
         )
-        return 200, tokens(context, request.client, turned, request.binding), self.TOKEN_RESPONSE_HEADER
+        answer = tokens(context, request.client, turned, request.binding, request.targets)
+        return 200, answer, self.TOKEN_RESPONSE_HEADER

@@ -126,6 +126,35 @@ def refresh(server: Server) -> Talk:
     return talk
 
 
+def form(path: str, **said: str) -> bytes:
+    """The client posts a form."""
+    body = urlencode({**said, "client_id": CLIENT, "client_secret": CLIENT_SECRET})
+    return request("POST", path, body.encode(), content_type=FORM)
+
+
+def exchange(server: Server) -> Talk:
+    """A service narrows a person's token for the next service; recorded, signed, never stored."""
+    kind = "urn:ietf:params:oauth:token-type:access_token"
+    return repeat(
+        form(
+            "/auth/token",
+            grant_type="urn:ietf:params:oauth:grant-type:token-exchange",
+            subject_token=log_in(server)["access_token"],
+            subject_token_type=kind,
+        )
+    )
+
+
+def credentials(_server: Server) -> Talk:
+    """A service asks for a token of its own."""
+    return repeat(form("/auth/token", grant_type="client_credentials", scope="compute.read"))
+
+
+def introspect(server: Server) -> Talk:
+    """A resource asks about a token that it asked about before."""
+    return repeat(form("/auth/introspect", token=log_in(server)["access_token"]))
+
+
 def submit(server: Server) -> Talk:
     """One job in a request."""
     return repeat(submission(log_in(server)["access_token"], 1))
@@ -226,6 +255,9 @@ ROWS: tuple[Row, ...] = (
     Row("userinfo_bound", userinfo_bound),
     Row("job_status", job_status, 3, 2.3, 1.4),
     Row("refresh", refresh, 12, 8, 4.4),
+    Row("exchange", exchange, 9, 6, 3),
+    Row("credentials", credentials, 9, 6, 3),
+    Row("introspect", introspect, 3.5, 2.5, 1.5),
     Row("match", match, 6, 3.5, 2.2),
     Row("match_bound", match_bound),
     Row("heartbeat", heartbeat, 8, 5),

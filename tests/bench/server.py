@@ -132,7 +132,14 @@ document_burst = 1000000
 [[clients]]
 client_id = "{client}"
 client_secret = "{secret}"
-grant_types = ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]
+grant_types = [
+  "urn:ietf:params:oauth:grant-type:device_code",
+  "urn:ietf:params:oauth:grant-type:token-exchange",
+  "client_credentials",
+  "refresh_token",
+]
+scopes = ["compute.read"]
+resources = ["http://127.0.0.1:{port}/api"]
 access_token_alg = "ES256"
 """
 

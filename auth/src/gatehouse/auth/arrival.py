@@ -290,7 +290,7 @@ class Arrival:
         known, code = done
         if row.kind == "device":
             return self.journey.pages.complete(
-                Complete(known.username, group, self.journey.client_name(row.client_id))
+                Complete(known.username, group, await self.journey.client_name(row.client_id))
             )
         base = self.journey.settings.server.base_url
         where = self.journey.back(row, code=code) if code else f"{base}{row.asks.back}"

@@ -51,7 +51,7 @@ class Departure:
             return again
         lifetime = self.journey.settings.lifetimes.browser_session
         begun = await self.journey.database.write(lambda tx: self._begin(tx, row, lifetime))
-        shown = self.journey.pages.confirm(self._confirmation(row, begun.id, code, address))
+        shown = self.journey.pages.confirm(await self._confirmation(row, begun.id, code, address))
         self.journey.set_cookie(shown, self.journey.cookie, begun.cookie, lifetime)
         return shown
 
@@ -93,7 +93,7 @@ class Departure:
         if walk.step == "open":
             session = await self._recognised(request, row)
             who = session.username if session else ""
-            return self.journey.pages.confirm(self._confirmation(row, walk.id, username=who))
+            return self.journey.pages.confirm(await self._confirmation(row, walk.id, username=who))
         names = self._choice(row)
         if not names:
             raise Problem(
@@ -104,7 +104,7 @@ class Departure:
             )
         return self.journey.pages.choose_provider(
             ChooseProvider(
-                self.journey.client_name(row.client_id),
+                await self.journey.client_name(row.client_id),
                 [
                     ProviderChoice(name, one.title, f"login/{name}", _letters(one.title))
                     for name, one in self.journey.providers.by_name.items()
@@ -130,10 +130,10 @@ class Departure:
             return None
         return session if session.provider in self._choice(row) else None
 
-    def _confirmation(
+    async def _confirmation(
         self, row: Pending, walk: str, code: str = "", address: str = "", username: str = ""
     ) -> Confirm:
-        asked, client = parse(row.scope), self.journey.clients.known(row.client_id)
+        asked, client = parse(row.scope), await self.journey.client(row.client_id)
         if client is None or not isinstance(asked, Asked):
             raise Problem(410, "login_over", "The program that asked is no longer known.", hint=START_AGAIN)
         given = terms(client, asked, row.asks.audience, self.journey.settings.lifetimes)

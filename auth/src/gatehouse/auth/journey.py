@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gatehouse.auth import certificates, codes, pending, sessions, walks
-from gatehouse.auth.clients import Clients
+from gatehouse.auth.clients import Client, Clients
 from gatehouse.auth.pages import texts
 from gatehouse.auth.pages.render import Pages, Refused
 from gatehouse.auth.pending import Pending
@@ -92,9 +92,14 @@ class Journey:
         provider = self.providers.by_name.get(name)
         return provider.title if provider else name
 
-    def client_name(self, client_id: str) -> str:
+    async def client(self, client_id: str) -> Client | None:
+        """The client of that identifier; the database is asked for registered ones only."""
+        known = self.clients.known(client_id)
+        return known or await self.database.read(lambda tx: self.clients.find(tx, client_id))
+
+    async def client_name(self, client_id: str) -> str:
         """A client's name for people."""
-        client = self.clients.known(client_id)
+        client = await self.client(client_id)
         return client.name if client else client_id
 
     async def walk(self, request: Request) -> Step:
@@ -159,7 +164,7 @@ class Journey:
         facts: dict[str, object] = {"said": list(nothing[:20])}
         if row is not None and row.kind == "code":
             facts |= {"back": self.back(row, error="access_denied", error_description=why)}
-            facts |= {"back_to": self.client_name(row.client_id)}
+            facts |= {"back_to": await self.client_name(row.client_id)}
         return Problem(
             403,
             "access_denied",

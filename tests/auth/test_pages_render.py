@@ -13,6 +13,16 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from gatehouse.auth.pages import assets
+from gatehouse.auth.pages.account import (
+    Account,
+    Everything,
+    GrantShown,
+    GroupShown,
+    LoggedOut,
+    LogoutAsked,
+    SessionShown,
+    browser,
+)
 from gatehouse.auth.pages.render import (
     ChooseGroup,
     ChooseProvider,
@@ -51,8 +61,23 @@ def every_page(pages: Pages, said: str) -> dict[str, HTMLResponse]:
         "complete": pages.complete(Complete(said, said, said)),
         "refused": pages.refused(Refused(said, said, said, [(said, said)], said, "device")),
         "refused shortly": pages.refused(Refused(said, said), 400),
-        "home": pages.home(Home(said, [said], [Link(said, "jwk")])),
+        "home": pages.home(Home(said, [said], [Link(said, "jwk")], account="account")),
+        "account": pages.account(an_account(said)),
+        "account empty": pages.account(Account(said, "", "", said, 0, [], [], [], said)),
+        "everything": pages.everything(Everything(said, 2, 1, said)),
+        "logout": pages.logout(LogoutAsked(said, said, said, [("state", said)])),
+        "logged_out": pages.logged_out(LoggedOut(said, said)),
     }
+
+
+def an_account(said: str) -> Account:
+    """Somebody with one of everything."""
+    grants = [GrantShown(said, said, said, said, 1, 2, 3, kind, here) for kind, here in KINDS]
+    browsers = [SessionShown(said, said, said, said, 1, 2, here) for here in (True, False)]
+    return Account(said, said, said, said, 0, [GroupShown(said, said, said)], grants, browsers, said, "grant")
+
+
+KINDS = (("code", True), ("code", False), ("offline", False), ("device", False))
 
 
 class Outline(HTMLParser):
@@ -105,9 +130,11 @@ def test_each_page_has_language_title_heading_and_names_for_its_fields(name: str
     labelled = {attributes["for"] for attributes in page.all("label") if "for" in attributes}
     for field in page.all("input"):
         assert field["type"] in {"hidden", "radio"} or field["id"] in labelled
-    for form in page.all("form"):
-        assert form == {"method": "post", "action": "device"}
-        assert page.fields()["csrf"] == ["word"]
+    assert all(form["method"] == "post" for form in page.all("form"))
+    assert {form["action"] for form in page.all("form")} <= {
+        *("device", "login/confirm", "everything", "logout/confirm", "account/grant", "account/session"),
+    }
+    assert page.fields().get("csrf", []) == ["word"] * len(page.all("form"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -197,7 +224,7 @@ def test_only_groups_of_theirs_can_be_chosen() -> None:
 def test_providers_are_links() -> None:
     choice = ProviderChoice("checkin", "EGI Check-in", "device?provider=checkin&walk=1", "EGI")
     page = Outline(Pages().choose_provider(ChooseProvider("DIRAC command line", [choice])))
-    assert [link["href"] for link in page.all("a")] == ["device?provider=checkin&walk=1"]
+    assert [link["href"] for link in page.all("a")] == ["#main", "device?provider=checkin&walk=1"]
     assert not page.all("form")
 
 
@@ -205,6 +232,25 @@ def test_the_banner_is_there_in_a_demo_only() -> None:
     demo, real = (Outline(Pages(demo=demo).complete(Complete("a", "g", "c"))) for demo in (True, False))
     assert ENGLISH["demo.banner"] in demo.texts["p"]
     assert ENGLISH["demo.banner"] not in real.texts["p"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/140.0 Safari/537.36", "Chrome on Windows"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36 Edg/140.0", "Edge on Windows"),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1",
+            "Safari on an iPhone",
+        ),
+        ("Mozilla/5.0 (Linux; Android 15) Chrome/140.0 Mobile Safari/537.36", "Chrome on Android"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", "A browser that did not say its name"),
+    ],
+)
+def test_a_browser_has_a_name_that_people_know(agent: str, words: str) -> None:
+    assert browser(agent) == words
 
 
 @pytest.mark.parametrize(
@@ -219,6 +265,7 @@ def test_a_page_links_to_nobody_else(link: str) -> None:
         lambda: pages.choose_group(ChooseGroup("u", [], "c", action=link)),
         lambda: pages.refused(Refused("t", "m", again=link)),
         lambda: pages.home(Home("i", links=[Link("t", link)])),
+        lambda: pages.home(Home("i", account=link)),
     ]
     for show in shown:
         with pytest.raises(ValueError, match="only link to this service"):
@@ -248,7 +295,7 @@ def test_every_sentence_is_used_and_every_language_has_them_all() -> None:
     folder = assets._FOLDER.parent / "templates"
     sources = {path.stem: path.read_text() for path in folder.glob("*.html")}
     used = set(re.findall(r't\("([a-z_.]+)"', "".join(sources.values())))
-    used |= {f"{name}.title" for name in sources if name not in {"base", "refused"}}
+    used |= {f"{name}.title" for name in sources if name not in {"base", "pages", "refused"}}
     assert used == set(ENGLISH)
     for sentences in LANGUAGES.values():
         assert set(sentences) == used
@@ -285,7 +332,7 @@ TEXT, MARK = 4.5, 3.0
 PAIRS = [
     *(("ink", ground, TEXT) for ground in ("card", "paper", "tint")),
     *(("soft", ground, TEXT) for ground in ("card", "paper", "tint")),
-    *(("accent", ground, TEXT) for ground in ("card", "tint")),
+    *(("accent", ground, TEXT) for ground in ("card", "paper", "tint")),
     *(("accent-strong", ground, TEXT) for ground in ("card", "tint")),
     *(("on-accent", ground, TEXT) for ground in ("accent", "accent-strong")),
     *(("bad", ground, TEXT) for ground in ("card", "bad-tint")),

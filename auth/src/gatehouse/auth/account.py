@@ -39,7 +39,7 @@ class AccountPages:
             return await self._log_in(request)
         grants, browsers, profile = await self.journey.database.read(
             lambda tx: (
-                refresh.of(tx, session.user_id),
+                [self._grant(tx, one, session) for one in refresh.of(tx, session.user_id)],
                 sessions.of(tx, session.user_id),
                 directory.profile(tx, session.user_id, ("profile", "email")),
             )
@@ -53,7 +53,7 @@ class AccountPages:
                 provider=self.journey.title(session.provider),
                 since=session.auth_time,
                 groups=[_group(one) for one in groups],
-                grants=[self._grant(one, session) for one in grants],
+                grants=grants,
                 sessions=[self._session(one, session) for one in browsers],
                 csrf=sessions.csrf(self.journey.seal, session.id),
                 done=_DONE.get(request.query_params.get("done", ""), ""),
@@ -149,10 +149,11 @@ class AccountPages:
     def _base(self) -> str:
         return self.journey.settings.server.base_url
 
-    def _grant(self, one: Living, session: Session) -> shown.GrantShown:
+    def _grant(self, tx: Tx, one: Living, session: Session) -> shown.GrantShown:
+        client = self.journey.clients.find(tx, one.client_id)
         return shown.GrantShown(
             id=one.id,
-            client=self.journey.client_name(one.client_id),
+            client=client.name if client else one.client_id,
             group=one.group,
             address=one.address,
             created_at=one.created_at,

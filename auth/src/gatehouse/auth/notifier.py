@@ -29,7 +29,7 @@ class Notifier:
         self._database = database
         self._clients = clients
         self._mint = mint
-        self._fetcher = Fetcher(Guard.of(settings))
+        self._fetcher = Fetcher(Guard.of(settings, strict=True))
         self._holder = secrets.token_hex(8)
 
     async def send(self) -> None:

@@ -78,6 +78,73 @@ def upgrade(config: Config = None) -> None:
     admin.upgrade_database(config)
 
 
+clients = typer.Typer(no_args_is_help=True, help="Clients that register themselves, and who may.")
+app.add_typer(clients, name="clients")
+
+
+@clients.command("invite")
+@guarded
+def invite(
+    config: Config = None,
+    grant: Annotated[
+        list[str] | None,
+        typer.Option(help="A grant; again for more. Unsaid: authorization_code, device_code, refresh_token."),
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A scope for the client itself; again for more.")
+    ] = None,
+    audience: Annotated[
+        list[str] | None, typer.Option(help="Whom its tokens may be for; again for more.")
+    ] = None,
+    resource: Annotated[
+        list[str] | None, typer.Option(help="What it may be itself, to ask about tokens; again for more.")
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Allow clients that cannot keep a secret.")
+    ] = False,
+    uses: Annotated[int, typer.Option(help="So many registrations.")] = 1,
+    hours: Annotated[int, typer.Option(help="For so long.")] = 72,
+) -> None:
+    """Print an initial access token: leave to register clients with this much at most."""
+    from gatehouse.cli import registrations
+
+    most = registrations.ceiling(grant or [], scope or [], audience or [], resource or [], public)
+    registrations.invite(config, most, uses, hours)
+
+
+@clients.command("list")
+@guarded
+def list_clients(
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the clients of the settings, the registered ones, and the invitations."""
+    from gatehouse.cli import registrations
+
+    registrations.show_all(config, "json" if as_json else "pretty")
+
+
+_Name = Annotated[str, typer.Argument(metavar="ID", help="The identifier of a client or an invitation.")]
+
+
+@clients.command("show")
+@guarded
+def show_client(name: _Name, config: Config = None) -> None:
+    """Print what is known of a registered client or an invitation."""
+    from gatehouse.cli import registrations
+
+    registrations.show(config, name)
+
+
+@clients.command("revoke")
+@guarded
+def revoke_client(name: _Name, config: Config = None) -> None:
+    """End a registered client with every login and token that it has, or an invitation."""
+    from gatehouse.cli import registrations
+
+    registrations.revoke(config, name)
+
+
 @app.command()
 @guarded
 def demo(

@@ -25,6 +25,14 @@ PUSHER, SECOND = "https://pusher.example.org/back", "https://second.example.org/
 PROVER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PROVER_JWK = {**jwt.algorithms.RSAAlgorithm.to_jwk(PROVER_KEY.public_key(), as_dict=True), "kid": "p1"}
 
+PROVERS = tuple(
+    f"prover{number}" for number in range(12)
+)  # who fails too often is locked out, so there are more
+_JWKS = json.dumps({"keys": [PROVER_JWK]})
+_PROVERS = "".join(
+    f"[[clients]]\nclient_id = '{name}'\nauth = 'private_key_jwt'\njwks = '{_JWKS}'\n" for name in PROVERS
+)
+
 MORE = f"""{CLIENTS}
 [[clients]]
 client_id = "second"
@@ -45,11 +53,7 @@ client_id = "{ODD_ID}"
 client_secret = "{ODD_SECRET}"
 auth = "client_secret_basic"
 
-[[clients]]
-client_id = "prover"
-auth = "private_key_jwt"
-jwks = '{json.dumps({"keys": [PROVER_JWK]})}'
-
+{_PROVERS}
 [limits]
 login = 100000
 login_burst = 100000

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jwt.algorithms import RSAAlgorithm
 
 from gatehouse.registry.clock import Clock
@@ -21,7 +22,9 @@ from tests.grid import Authority
 from tests.service import Service
 
 BACK = "https://portal.example.org/back"
-SECRET = "only for this test: 100% +"  # what has to be encoded differently by each way of sending it
+SECRET = "only-for-this-test-0123456789"
+# RFC 6749 §2.3.1 has it form-encoded before it goes into Basic, which the libraries in Python leave out
+AWKWARD = "only for this test: 100% + more"
 STORAGE = "https://storage.example.org"
 VO = "training.egi.eu"
 _GRANTS = '["authorization_code", "urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]'
@@ -42,6 +45,13 @@ grant_types = {grants}
 redirect_uris = ["{back}"]
 audiences = ["{storage}"]
 access_token_alg = "RS256"
+
+[[clients]]
+client_id = "awkward"
+name = "A portal whose secret has to be encoded"
+client_secret = "{awkward}"
+grant_types = {grants}
+redirect_uris = ["{back}"]
 
 [[clients]]
 client_id = "native"
@@ -66,6 +76,11 @@ class ClientKey:
     private: rsa.RSAPrivateKey
     kid: str = "portal-1"
 
+    @property
+    def pem(self) -> bytes:
+        """The private key."""
+        return self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
     def jwk(self, *, public: bool) -> dict[str, Any]:
         """As a JWK."""
         key = self.private.public_key() if public else self.private
@@ -81,7 +96,9 @@ class House(Service):
         self.ca = folder / "ca.pem"
         self.client_key = ClientKey(rsa.generate_private_key(65537, 2048))
         jwks = json.dumps({"keys": [self.client_key.jwk(public=True)]})
-        more = CLIENTS.format(secret=SECRET, back=BACK, storage=STORAGE, grants=_GRANTS, jwks=jwks)
+        more = CLIENTS.format(
+            secret=SECRET, awkward=AWKWARD, back=BACK, storage=STORAGE, grants=_GRANTS, jwks=jwks
+        )
         super().__init__(folder, more=more)
         plain, self.base = self.base, f"https://localhost:{self.port}"
         self.issuer = f"{self.base}/auth"

@@ -36,6 +36,7 @@ class Presented:
     client_id: str
     method: str
     proof: str
+    raw: str = ""  # the proof as it was sent, where it had to be decoded
 
 
 def presented(form: Mapping[str, str], headers: Mapping[str, str], certificate: str) -> Presented:
@@ -76,8 +77,8 @@ def _basic(header: str) -> Presented:
         raise InvalidClientError("The Authorization header cannot be read.", status_code=401) from error
     if not colon:
         raise InvalidClientError("The Authorization header cannot be read.", status_code=401)
-    # both halves are form-encoded first (RFC 6749 §2.3.1)
-    return Presented(unquote_plus(name), "client_secret_basic", unquote_plus(secret))
+    # both halves are form-encoded first (RFC 6749 §2.3.1), which many client libraries leave out
+    return Presented(unquote_plus(name), "client_secret_basic", unquote_plus(secret), secret)
 
 
 def _assertion(form: Mapping[str, str]) -> Presented:
@@ -118,6 +119,8 @@ def prove(
         return bool(client.tls_subject) and hmac.compare_digest(
             client.tls_subject.encode(), shown.proof.encode()
         )
+    if shown.method == "client_secret_basic" and shown.raw != shown.proof:
+        return client.check_client_secret(shown.proof) or client.check_client_secret(shown.raw)
     return shown.method == "none" or client.check_client_secret(shown.proof)
 
 

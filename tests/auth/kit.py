@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import httpx
+import jwt
 
 from gatehouse.auth.providers.relying import challenge
 from gatehouse.cli.demo.approve import approve
@@ -246,6 +247,12 @@ class Walker:
     def log_in(self, provider: str, username: str) -> httpx.Response:
         """Choose a provider, log in there, come back; the page that follows."""
         return self.http.get(self.visit(provider, username))
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """What a token says, believed or not."""
+    said: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return said
 
 
 def words(page: httpx.Response) -> str:

@@ -92,6 +92,13 @@ auth = "tls_client_auth"
 tls_subject = "CN=host/ce.example.org,DC=grid,DC=org"
 grant_types = ["urn:gatehouse:params:oauth:grant-type:x509"]
 [[clients]]
+client_id = "host:ce.example.org"
+auth = "tls_client_auth"
+tls_subject = "/DC=org/DC=grid/CN=host/ce.example.org"
+grant_types = ["client_credentials"]
+scopes = ["host.auth"]
+certificate_bound = true
+[[clients]]
 client_id = "plain"
 grant_types = ["refresh_token"]
 """
@@ -404,3 +411,24 @@ def test_dirac_login_says_why_a_certificate_does_not_do(service: Secure, tmp_pat
     none = str(tmp_path / "none")
     done = dirac_login(service, tmp_path, "-C", none)
     assert f"cannot use the certificate in {none}" in done.stderr
+
+
+def test_rfc8705_3_a_token_of_a_host_is_for_the_holder_of_its_certificate(service: Secure) -> None:
+    """WLCG profile 1.3 §3.5: client credentials, `host.auth`, subject `host:<fqdn>`."""
+    host = CA.person("host/ce.example.org")
+    form = {"grant_type": "client_credentials", "client_id": "host:ce.example.org"}
+    asking = f"https://localhost:{service.asking}/auth"
+    with service.client(host) as holder, service.client() as bare, service.client(GRACE) as other:
+        answer = holder.post(f"{asking}/token", data=form)
+        assert answer.status_code == 200, answer.text
+        given = answer.json()
+        said = kit.claims_of(given["access_token"])
+        assert (said["sub"], said["scope"]) == ("host:ce.example.org", "host.auth")
+        assert set(said["cnf"]) == {"x5t#S256"}
+        bearer = {"Authorization": f"Bearer {given['access_token']}"}
+        assert holder.get(f"{asking}/userinfo", headers=bearer).status_code == 200
+        assert bare.get(f"{service.issuer}/userinfo", headers=bearer).status_code == 401
+        assert other.get(f"{asking}/userinfo", headers=bearer).status_code == 401
+        for client in (bare, other):
+            refused = client.post(f"{asking}/token", data=form)
+            assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")

@@ -141,6 +141,7 @@ def test_a_code_alone_is_worth_nothing(service: Service, given: dict[str, str], 
         ({"request": "eyJ"}, "request_not_supported"),
         ({"prompt": "none"}, "login_required"),
         ({"max_age": "soon"}, "invalid_request"),
+        ({"authorization_details": '[{"type": "dirac_proxy"}]'}, "invalid_authorization_details"),
     ],
 )
 def test_rfc6749_4_1_2_1_what_is_wrong_goes_back_to_the_client(
@@ -229,3 +230,35 @@ def test_rfc8707_a_resource_becomes_the_audience(service: Service) -> None:
     token = redeem(service, answer["code"]).json()["access_token"]
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["aud"] == [f"{service.base}/api", "https://storage.example.org"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "notice"), [(60, 60, False), (7200, 7200, False), (86400, 21600, True)]
+)
+def test_a_lifetime_is_honoured_within_limits_and_the_limit_is_said(
+    service: Service, asked: int, given: int, notice: bool
+) -> None:
+    scope = f"openid g:training_user lifetime:{asked}"
+    with Walker(service) as browser:
+        consent = browser.consent(asking(service, scope=scope))
+        assert ("lives 21600 s at most" in words(consent)) is notice
+        answer = browser.allow(asking(service, scope=scope))
+    tokens = redeem(service, answer["code"]).json()
+    claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})
+    assert tokens["expires_in"] == claims["exp"] - claims["iat"] == given
+    assert ("lifetime_notice" in tokens) is notice
+    form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"], "client_id": "portal"}
+    again = post(service, "token", **form, client_secret="only for this test")
+    assert again.json()["expires_in"] == given
+
+
+def test_an_old_login_is_not_enough_for_a_client_that_wants_a_young_one(service: Service) -> None:
+    with Walker(service) as browser:
+        browser.allow(asking(service))
+        for given in ({"max_age": "0"}, {"prompt": "login"}):
+            consent = browser.consent(asking(service, **given))
+            assert "You are logged in as" not in words(consent)
+            answer = browser.submit(consent, action="confirm")
+            assert answer.headers["location"].endswith("login")
+        denied = browser.http.get(asking(service, prompt="none"))
+        assert query(denied.headers["location"])["error"] == "consent_required"

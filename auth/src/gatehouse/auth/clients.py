@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ AUTH_METHODS = (
     "tls_client_auth",
 )
 SECRET_METHODS = ("client_secret_basic", "client_secret_post")
+_HOST = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -63,6 +65,7 @@ class Client(_ClientMixin):
     resources: frozenset[str] = frozenset()
     pushed_requests_only: bool = False
     dpop_only: bool = False
+    certificate_bound: bool = False
 
     def __repr__(self) -> str:
         return f"Client({self.client_id!r})"
@@ -149,23 +152,9 @@ def from_settings(given: ClientSettings) -> Client:
 def make(given: ClientSettings, is_secret: Callable[[str], bool], has_secret: bool) -> Client:
     """A client from its description and its way of comparing secrets. Raises ConfigurationError."""
     auth = _auth(given, has_secret)
-    keys = _keys(given)
-    if given.jwks and given.jwks_uri:
-        raise ConfigurationError(
-            f"The client {given.client_id} has both jwks and jwks_uri, which exclude each other (RFC 7591 §2)."
-        )
-    if auth == {"private_key_jwt"} and not keys and not given.jwks_uri:
-        raise ConfigurationError(
-            f"The client {given.client_id} has no key to authenticate with: set its jwks or jwks_uri."
-        )
-    if "tls_client_auth" in auth and not given.tls_subject:
-        raise ConfigurationError(f"The client {given.client_id} has no tls_subject to authenticate with.")
-    if not auth.isdisjoint(SECRET_METHODS) and not has_secret:
-        raise ConfigurationError(f"The client {given.client_id} has no secret to authenticate with.")
-    if "none" in auth and CLIENT_CREDENTIALS in given.grant_types:
-        raise ConfigurationError(
-            f"The client {given.client_id} is public, so it cannot use client_credentials (RFC 6749 §4.4)."
-        )
+    why = _wrong(given, auth, has_secret)
+    if why:
+        raise ConfigurationError(f"The client {given.client_id} {why}.")
     return Client(
         client_id=given.client_id,
         name=given.name or given.client_id,
@@ -173,7 +162,7 @@ def make(given: ClientSettings, is_secret: Callable[[str], bool], has_secret: bo
         alg=given.access_token_alg,
         auth=auth,
         is_secret=is_secret,
-        keys=keys,
+        keys=_keys(given),
         jwks_uri=given.jwks_uri,
         tls_subject=_subject(given),
         redirect_uris=given.redirect_uris,
@@ -184,7 +173,39 @@ def make(given: ClientSettings, is_secret: Callable[[str], bool], has_secret: bo
         resources=frozenset(given.resources),
         pushed_requests_only=given.pushed_requests_only,
         dpop_only=given.dpop_only,
+        certificate_bound=given.certificate_bound,
     )
+
+
+def _wrong(given: ClientSettings, auth: frozenset[str], has_secret: bool) -> str:
+    """What does not fit together in a description; empty when all does."""
+    if given.jwks and given.jwks_uri:
+        return "has both jwks and jwks_uri, which exclude each other (RFC 7591 §2)"
+    if "private_key_jwt" in auth and not (given.jwks or given.jwks_uri):
+        return "has no key to authenticate with: set its jwks or jwks_uri"
+    if "tls_client_auth" in auth and not given.tls_subject:
+        return "has no tls_subject to authenticate with"
+    if not auth.isdisjoint(SECRET_METHODS) and not has_secret:
+        return "has no secret to authenticate with"
+    if "none" in auth and CLIENT_CREDENTIALS in given.grant_types:
+        return "is public, so it cannot use client_credentials (RFC 6749 §4.4)"
+    if "none" in auth and TOKEN_EXCHANGE in given.grant_types:
+        return "is public, so it cannot exchange tokens: nobody could say who acts (RFC 8693 §2.1)"
+    if given.certificate_bound and "tls_client_auth" not in auth:
+        return "does not authenticate with a certificate that its tokens could be bound to"
+    if "host.auth" in given.scopes or given.client_id.startswith("host:"):
+        return _wrong_host(given, auth)
+    return ""
+
+
+def _wrong_host(given: ClientSettings, auth: frozenset[str]) -> str:
+    """WLCG profile 1.3: a host is called host:<fqdn>. No flow checks the name, so its certificate has to say it."""
+    name = given.client_id.removeprefix("host:")
+    if name == given.client_id or not _HOST.fullmatch(name):
+        return "has the scope host.auth, so it must be called host: and its full name"
+    if auth != {"tls_client_auth"} or not _subject(given).endswith((f"/CN={name}", f"/CN=host/{name}")):
+        return f"is a host, so it authenticates with a certificate (tls_subject) whose CN is {name}"
+    return ""
 
 
 def _subject(given: ClientSettings) -> str:

@@ -13,7 +13,7 @@ from gatehouse.auth import pending
 from gatehouse.auth.clients import Client
 from gatehouse.auth.pending import Pending, Wanted
 from gatehouse.auth.scopes import Asked, parse
-from gatehouse.auth.server import sayable
+from gatehouse.auth.server import NO_DETAILS, sayable
 from gatehouse.auth.targets import bad_target
 from gatehouse.registry.database import Tx
 from gatehouse.tokenmanager.seal import Seal
@@ -63,6 +63,8 @@ def understood(
     for name, error in _REFUSED.items():
         if name in given:
             return NotAsked(error, f"The parameter {name} is not supported here.")
+    if "authorization_details" in given:
+        return NotAsked("invalid_authorization_details", NO_DETAILS)
     return (
         _challenge(given)
         or _scope(given, groups)

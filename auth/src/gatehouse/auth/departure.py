@@ -126,7 +126,7 @@ class Departure:
         if session is None or {"login", "select_account"}.intersection(row.asks.prompt.split()):
             return None
         age = row.asks.max_age
-        if age is not None and session.auth_time + age < self.journey.database.clock.now():
+        if age is not None and session.auth_time + age <= self.journey.database.clock.now():
             return None
         return session if session.provider in self._choice(row) else None
 

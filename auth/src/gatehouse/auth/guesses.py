@@ -12,7 +12,7 @@ out learns nothing more and without a database there is no answer at all (RFC 86
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import bindparam, case, delete, select, update
+from sqlalchemy import bindparam, case, delete, or_, select, update
 
 from gatehouse.auth.models import Guess
 from gatehouse.registry import audit
@@ -48,11 +48,25 @@ class _Row(NamedTuple):
     ends_at: int
 
 
+class _Counted(NamedTuple):
+    id: str
+    wrong: int
+    ends_at: int
+
+
 _T = table(Guess)
 _C = _T.c
 _ADD = insertion(Guess)
 _FIND = sql(
     select(_C.wrong, _C.ends_at).where(_C.id == bindparam("key"), _C.ends_at > bindparam("current")), _Row
+)
+# one question for all ways to count; there are three at most
+_FULL = sql(
+    select(_C.id, _C.wrong, _C.ends_at).where(
+        or_(*(_C.id == bindparam(name) for name in ("first", "second", "third"))),
+        _C.ends_at > bindparam("current"),
+    ),
+    _Counted,
 )
 _MORE: Statement[tuple[()]] = sql(
     update(_T)
@@ -96,14 +110,14 @@ def of_client(seal: Seal, client_id: str, address: str) -> Tries:
 
 def locked(tx: Tx, tries: Tries) -> int:
     """Seconds until answers are taken again; 0 when they are."""
-    now = tx.clock.now()
-    longest = 0
-    for one in tries:
-        row = tx.one(_FIND, key=one.id, current=now)
-        if row is not None and row.wrong >= one.most:
+    now, longest = tx.clock.now(), 0
+    most = {one.id: one.most for one in tries}
+    keys = [*most, "", "", ""]
+    for row in tx.all(_FULL, first=keys[0], second=keys[1], third=keys[2], current=now):
+        if row.wrong >= most[row.id]:
             longest = max(longest, min(row.ends_at - now, WINDOW))
             if row.ends_at > now + WINDOW:  # the clock went back: nobody waits longer for that
-                tx.run(_SHORTEN, key=one.id, latest=now + WINDOW)
+                tx.run(_SHORTEN, key=row.id, latest=now + WINDOW)
     return longest
 
 

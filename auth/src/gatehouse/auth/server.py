@@ -43,6 +43,7 @@ else:
 # authlib writes whole tokens to its DEBUG log
 logging.getLogger("authlib").setLevel(logging.INFO)
 
+NO_DETAILS = "No type of authorization_details is known here; use scope and resource."
 MAX_PARAMETERS = 32
 _SILENT = {"authorization_pending"}
 # for what authlib refuses without a word
@@ -246,18 +247,32 @@ class Server(_Server):  # type: ignore[misc]
         if client and authentication.prove(
             request.tx, client, shown, context.issuer, context.clock, published
         ):
+            self._bind(request, client, shown)
             return client
         if tries:
             guesses.wrong(request.tx, tries)
             self._suspects.add(shown.client_id, request.address)
         raise authentication.refused()
 
+    def _bind(self, request: Request, client: Client, shown: authentication.Presented) -> None:
+        """Tokens for the certificate that the client just authenticated with, if it wants them so (RFC 8705 §3)."""
+        certificate = request.shown
+        if not client.certificate_bound or request.binding or not isinstance(certificate, Presented):
+            return
+        if shown.method == "tls_client_auth":
+            request.binding = f"x5t:{certificate.fingerprint}"
+
     def suspects(self, client_id: str, address: str) -> bool:
         """Whether a wrong secret of this client came from there lately, so that the database has to be asked."""
         return self._suspects.has(client_id, address)
 
     def check_target(self, request: Request) -> None:
-        """Raise invalid_target when the client may not have tokens for what it names (RFC 8707 §2)."""
+        """Raise invalid_target when the client may not have tokens for what it names (RFC 8707 §2).
+
+        Raises invalid_authorization_details for those: no type of them is known here (RFC 9396 §5).
+        """
+        if "authorization_details" in request.form:
+            raise OAuth2Error(error="invalid_authorization_details", description=NO_DETAILS)
         why = bad_target(request.client, request.targets, self.context.mint.audience)
         if why:
             raise InvalidTargetError(sayable(why))

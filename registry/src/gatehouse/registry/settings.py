@@ -165,6 +165,8 @@ class ClientSettings(_Part):
     # authorization requests only by PAR (RFC 9126)
     pushed_requests_only: bool = False
     dpop_only: bool = False
+    # its tokens are for the holder of the certificate that it authenticates with (RFC 8705 §3)
+    certificate_bound: bool = False
     access_token_alg: Literal["ES256", "RS256"] = "ES256"  # noqa: S105 - an algorithm
 
     @field_validator("redirect_uris", "post_logout_redirect_uris")

@@ -205,9 +205,7 @@ def test_idpyoidc_discovers_logs_in_and_verifies(house: House) -> None:
     trust = {"verify": str(house.ca)}
     handler = RPHandler(
         BACK,
-        keyjar=build_keyjar(
-            DEFAULT_KEY_DEFS, keyjar=KeyJar(httpc_params=dict(trust))
-        ),  # by default it writes its keys to where it is started
+        keyjar=build_keyjar(DEFAULT_KEY_DEFS),  # by default it writes keys to where it is started
         client_configs={
             "gate": {
                 "client_type": "oidc",

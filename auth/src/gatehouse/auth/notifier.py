@@ -19,7 +19,7 @@ from gatehouse.tokenmanager.issue import Mint
 log = structlog.get_logger()
 
 LEASE = "logout notices"
-_LEASE_SECONDS = 30  # several batches, each of which takes five seconds at most
+_LEASE_SECONDS = 15  # a batch takes five seconds at most
 
 
 class Notifier:

@@ -41,6 +41,9 @@ class ClientKeys:
         self._clock = clock
         self._sets: OrderedDict[str, KeySet] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._sets)
+
     async def find(self, client: Client | None, assertion: str) -> Fetched | None:
         """The key that an assertion names, if the client publishes its keys and this is one of them."""
         if client is None or not client.jwks_uri or "private_key_jwt" not in client.auth:

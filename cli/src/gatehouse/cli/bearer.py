@@ -13,6 +13,7 @@ MAX_FILE = 64 * 1024  # bytes of a token file or variable
 _SYNTAX = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 §2.1 b64token
 _SPACE = " \t\n\r\v\f"  # C99 isspace
 _MAX_JWT = 8 * 1024
+_MAX_NAME = 255
 
 
 class TokenFileError(CommandError):
@@ -39,6 +40,12 @@ class Tokens:
         """The `iss` claim without trailing slash, or empty."""
         value = self.claims.get("iss")
         return value.rstrip("/") if isinstance(value, str) else ""
+
+    @property
+    def client_id(self) -> str:
+        """Which program got it (RFC 9068 §2.2), so the only one that may renew or revoke it; or empty."""
+        value = self.claims.get("client_id")
+        return value if isinstance(value, str) and len(value) <= _MAX_NAME else ""
 
     def seconds_left(self, now: int) -> int | None:
         """Life left in seconds (0 when over); None when the token does not tell."""

@@ -10,6 +10,7 @@ from gatehouse.cli.wire import Answer, Wire, check_url
 
 _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _LONGEST_WAIT = 1800  # seconds, whatever the server promises
+_ADMINISTRATIVE = "may administer, so a code "  # the service's own words; the error code is for any bad scope
 _MAX_FAILURES = 5  # polls in a row without an answer
 
 
@@ -105,6 +106,11 @@ def _out_of_time(why: str) -> CommandError:
         why=why,
         next_step="next: run dirac-login again and open the new link",
     )
+
+
+def too_weak(error: CommandError) -> bool:
+    """Whether a device code was refused because of the group that it would open (RFC 8628 §5.4)."""
+    return _ADMINISTRATIVE in f"{error.what} {error.why}"
 
 
 def _refused(answer: Answer, *secrets: str) -> CommandError:

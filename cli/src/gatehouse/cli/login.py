@@ -1,4 +1,4 @@
-"""`dirac-login` and `dirac-logout`: DIRAC's options and texts over the device flow."""
+"""`dirac-login` and `dirac-logout`: DIRAC's options and texts, over the device flow unless told otherwise."""
 
 import os
 import sys
@@ -31,6 +31,12 @@ def dirac_login(
     ] = None,
     token: Annotated[bool, typer.Option("--token", help="Get tokens (the default).")] = False,
     proxy: Annotated[bool, typer.Option("--proxy", help="Get an X.509 proxy.")] = False,
+    browser: Annotated[
+        bool,
+        typer.Option(
+            "--browser", help="Log in with a browser on this machine; also for groups that administer."
+        ),
+    ] = False,
     use_certificate: Annotated[
         bool,
         typer.Option("--use-certificate", help="Log in with your proxy or certificate, without a browser."),
@@ -47,6 +53,8 @@ def dirac_login(
     del use_diracas, nocs  # what they ask for is what always happens here
     if token and proxy:
         raise UsageError("--token and --proxy exclude each other")
+    if browser and (use_certificate or cert or key or qr):
+        raise UsageError("--browser excludes --use-certificate, -C, -K and --qr")
     if status:
         _show_status(out, as_data)
         return
@@ -64,6 +72,14 @@ def dirac_login(
             _show_code(device.link or device.verification_uri)
         show_link(device)
 
+    def visit(link: str) -> None:
+        """The link is printed in any case: who has no browser that opens by itself can take it along."""
+        from gatehouse.cli.codeflow import open_browser
+
+        out = sys.stderr if as_data else sys.stdout
+        print(f"Use the following link to continue, on this machine\n{link}", file=out, flush=True)
+        open_browser(link)
+
     def waiting() -> AbstractContextManager[None]:
         return spinner(_PENDING, quiet=as_data)
 
@@ -75,15 +91,19 @@ def dirac_login(
         proxy=proxy,
         out=out,
         credential=shown,
+        visit=visit if browser else None,
         show=show,
         waiting=waiting,
     )
     if done.kept:
         note(f"the old {' and '.join(done.kept)} could not be revoked and will run out by itself")
+    if done.notice:
+        note(done.notice)
     if os.environ.get("BEARER_TOKEN"):
         note("BEARER_TOKEN is set and goes before this file; unset it to use the new token")
     if as_data:
-        as_json({"file": str(done.path), **(asdict(done.summary) if done.summary else {})})
+        said = {"lifetime_notice": done.notice} if done.notice else {}
+        as_json({"file": str(done.path), **(asdict(done.summary) if done.summary else {}), **said})
         return
     for kind in done.revoked:
         print(f"{kind} is revoked from {done.path}")

@@ -1,7 +1,8 @@
 """The client's half of OAuth: find the endpoints, renew, revoke, ask who one is.
 
 RFC 6749 §6 (refresh), RFC 7009 (revocation), with the names and the scope syntax that
-DIRAC's own client uses: public client `DIRAC_CLI`, scopes joined by a literal plus sign.
+DIRAC's own client uses: public client `DIRAC_CLI`, scopes joined by a literal plus sign. Tokens that another
+client got (`dirac-login --browser`) are renewed and revoked in the name of that one, as their claims have it.
 """
 
 import re
@@ -23,6 +24,7 @@ class Endpoints:
     """Where an issuer takes what."""
 
     issuer: str
+    authorization: str
     device: str
     token: str
     userinfo: str
@@ -54,6 +56,7 @@ def discover(wire: Wire, issuer: str) -> Endpoints:
     return Endpoints(
         issuer,
         certificate=check_url(alias) if isinstance(alias, str) else "",
+        authorization=endpoint("authorization_endpoint", "authorization"),
         device=endpoint("device_authorization_endpoint", "device"),
         token=endpoint("token_endpoint", "token"),
         userinfo=endpoint("userinfo_endpoint", "userinfo"),
@@ -78,7 +81,8 @@ def refresh(wire: Wire, endpoints: Endpoints, tokens: Tokens) -> Tokens:
     A lost answer is asked for once more with the same refresh token: inside its grace the server gives
     the same successor, outside it the session has ended anyway.
     """
-    form = {"client_id": CLIENT_ID, "grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
+    client = tokens.client_id or CLIENT_ID
+    form = {"client_id": client, "grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
     try:
         answer = wire.send("POST", endpoints.token, form=form, limit=OAUTH_LIMIT)
     except Unreachable:
@@ -97,9 +101,9 @@ def refresh(wire: Wire, endpoints: Endpoints, tokens: Tokens) -> Tokens:
     return renewed
 
 
-def revoke(wire: Wire, endpoints: Endpoints, token: str, kind: str) -> bool:
-    """Revoke one token; `kind` is `access_token` or `refresh_token`. True when the server took it."""
-    form = {"token": token, "token_type_hint": kind, "client_id": CLIENT_ID}
+def revoke(wire: Wire, endpoints: Endpoints, token: str, kind: str, client: str) -> bool:
+    """Revoke one token of a client; `kind` is `access_token` or `refresh_token`. True when the server took it."""
+    form = {"token": token, "token_type_hint": kind, "client_id": client}
     try:
         return wire.send("POST", endpoints.revoke, form=form, limit=OAUTH_LIMIT).status < 300
     except CommandError:
@@ -113,7 +117,8 @@ def revoke_all(wire: Wire, tokens: Tokens) -> list[str]:
     except CommandError:
         return []
     pair = {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
-    return [kind for kind, token in pair.items() if token and revoke(wire, endpoints, token, kind)]
+    client = tokens.client_id or CLIENT_ID
+    return [kind for kind, token in pair.items() if token and revoke(wire, endpoints, token, kind, client)]
 
 
 def userinfo(wire: Wire, endpoints: Endpoints, access_token: str) -> dict[str, Any]:

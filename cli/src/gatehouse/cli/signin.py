@@ -54,12 +54,14 @@ class Summary:
 @dataclass(frozen=True)
 class Login:
     """A finished login: where the result lies, whose it is (None for a proxy), and which old tokens were
-    revoked (`access_token`, `refresh_token`) or could not be (`kept`)."""
+    revoked (`access_token`, `refresh_token`) or could not be (`kept`). `notice` is a sentence when the server
+    gave less time than was asked for."""
 
     path: Path
     summary: Summary | None
     revoked: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    notice: str = ""
 
 
 def show_link(device: DeviceCode) -> None:
@@ -82,28 +84,33 @@ def login(
     proxy: bool = False,
     out: Path | None = None,
     credential: Credential | None = None,
+    visit: Callable[[str], None] | None = None,
     show: Callable[[DeviceCode], None] = show_link,
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     env: Mapping[str, str] = os.environ,
     clock: Clock = SYSTEM,
     sleep: Callable[[float], None] = system_sleep,
 ) -> Login:
-    """Log in and store the tokens: by device code, when the person has confirmed in the browser, or by certificate.
+    """Log in and store the tokens: by device code, when the person has confirmed in the browser, or by certificate,
+    or with `visit` by a browser on this machine (`codeflow.open_browser` opens one), which brings the answer back.
 
-    `show` gets the link; it may itself wait for the confirmation, since the first poll comes right after it.
-    `waiting` gives a context (a spinner) for the time of polling. Raises CommandError.
+    `visit` and `show` get the link; either may itself wait for the confirmation, for what comes is looked at after it.
+    `waiting` gives a context (a spinner) for the time until the person has decided. Raises CommandError.
     """
+    if visit is not None:
+        from gatehouse.cli import codeflow
+
+        codeflow.check_place(group, env)
     issuer = resolve(issuer, env)
     scope = oauth.scope_string(group, scopes, proxy=proxy, hours=hours)
     with Wire(issuer, clock=clock, sleep=sleep) as wire:
         endpoints = oauth.discover(wire, issuer)
         if credential is not None:
             answer = certificates.log_in(endpoints, scope, credential, clock=clock, sleep=sleep)
+        elif visit is not None:
+            answer = codeflow.log_in(wire, endpoints, scope, visit, waiting)
         else:
-            device = flow.start(wire, endpoints, scope)
-            show(device)
-            with waiting():
-                answer = flow.wait(wire, endpoints, device)
+            answer = _by_device(wire, endpoints, scope, group, show, waiting)
         if proxy and "proxy" in answer:
             return Login(_store_proxy(answer["proxy"], out, env), None)
         tokens = from_answer(answer, clock.now())
@@ -120,7 +127,29 @@ def login(
             summary=summarize(wire, endpoints, tokens),
             revoked=tuple(revoked),
             kept=tuple(kind for kind in held if kind not in revoked),
+            notice=_text(answer.get("lifetime_notice")),
         )
+
+
+def _by_device(
+    wire: Wire,
+    endpoints: oauth.Endpoints,
+    scope: str,
+    group: str,
+    show: Callable[[DeviceCode], None],
+    waiting: Callable[[], AbstractContextManager[None]],
+) -> dict[str, Any]:
+    """The token answer for a device code; a refusal because of the group names the ways that are open."""
+    try:
+        device = flow.start(wire, endpoints, scope)
+        show(device)
+        with waiting():
+            return flow.wait(wire, endpoints, device)
+    except CommandError as error:
+        if flow.too_weak(error):
+            command = f"dirac-login {group or '<group>'}"
+            error.next_step = f"run: {command} --browser, or with a certificate: {command} -C CERT -K KEY"
+        raise
 
 
 def _exchange(path: Path, tokens: Tokens, clock: Clock) -> Tokens | None:

@@ -1,6 +1,7 @@
 """DPoP, section by section: what a proof must be, and what a token that is bound to a key opens."""
 
 import asyncio
+import base64
 from typing import Any
 
 import httpx
@@ -161,6 +162,14 @@ def test_rfc9449_4_3_5_the_algorithm_is_one_of_ours_and_that_of_the_key(house: H
     refused(house.get(house.proof(header={"alg": alg})), "invalid_dpop_proof")
 
 
+@pytest.mark.parametrize("alg", ["none", "HS256", "RS256", "ES256", "Ed25519", "eddsa"])
+def test_rfc9449_4_3_5_nor_may_a_key_for_eddsa_go_by_another_name(house: House, alg: str) -> None:
+    nonce, house.holder = house.holder.nonce, Holder("EdDSA")
+    house.holder.nonce = nonce
+    house.token = house.desk.token(cnf=house.holder.cnf)
+    refused(house.get(house.proof(header={"alg": alg})), "invalid_dpop_proof")
+
+
 def test_rfc9449_4_3_5_no_critical_header_is_understood(house: House) -> None:
     for crit in (["exp"], [], "x"):
         assert "critical" in refused(house.get(house.proof(header={"crit": crit})), "invalid_dpop_proof")
@@ -181,7 +190,9 @@ def test_rfc9449_4_3_6_the_signature_is_that_of_the_key(house: House) -> None:
     forged = other.proof("GET", SHOW, house.token, header={"jwk": house.holder.jwk})
     assert "signature" in refused(house.get(forged), "invalid_dpop_proof")
     head, body, signature = house.proof().split(".")
-    for bad in ("", "AAAA", signature[:-4], "A" * 86, signature + "AAAA"):
+    raw = base64.urlsafe_b64decode(signature + "==")
+    padded = spell(raw[:32] + b"\0" + raw[32:])  # the same two numbers, one with a leading zero
+    for bad in ("", "AAAA", signature[:-4], "A" * 86, signature + "AAAA", padded):
         refused(house.get(f"{head}.{body}.{bad}"), "invalid_dpop_proof")
 
 
@@ -206,6 +217,15 @@ def test_rfc9449_4_3_7_a_private_key_is_refused(house: House) -> None:
 )
 def test_rfc9449_4_3_7_what_is_no_key_for_the_algorithm_is_refused(house: House, jwk: dict[str, Any]) -> None:
     refused(house.get(house.proof(header={"jwk": jwk})), "invalid_dpop_proof")
+
+
+def test_rfc7638_3_a_key_has_one_spelling_and_so_one_thumbprint(house: House) -> None:
+    x, y = (base64.urlsafe_b64decode(house.holder.jwk[name] + "=") for name in ("x", "y"))
+    cut_elsewhere = {"x": spell((x + y)[:31]), "y": spell((x + y)[31:])}
+    padded = {"x": house.holder.jwk["x"] + "="}
+    for other in (cut_elsewhere, padded, {"x": spell(b"\0" + x)}):
+        jwk = {**house.holder.jwk, **other}
+        assert "not one for" in refused(house.get(house.proof(header={"jwk": jwk})), "invalid_dpop_proof")
 
 
 @pytest.mark.parametrize("method", ["POST", "get", ""])

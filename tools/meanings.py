@@ -48,6 +48,11 @@ MEANINGS = {
     "secrets.master_key_file": "The file of the master key (`gatehouse new-key FILE`); nobody else may read it.",
     "secrets.master_key": "The master key itself, for environments that hand out secrets as variables.",
     "lifetimes.access_token": "A person's access token.",
+    "lifetimes.access_token_max": "The most that a client gets who asks for more by `lifetime:`; the answer says so.",
+    "lifetimes.id_token": "An ID token: it only tells a client who has just logged in.",
+    "lifetimes.authorization_code": "The code that goes back through the browser to a client.",
+    "lifetimes.pushed_request": "A pushed authorization request (PAR): so long it may be opened in a browser.",
+    "lifetimes.session": "A browser in which somebody has logged in, for the next client and the person's own pages.",
     "lifetimes.refresh_token": "A login: so long after it a new one is needed, however often it was refreshed.",
     "lifetimes.refresh_grace": "So long a used refresh token still gives the same successor, for lost answers.",
     "lifetimes.device_code": "The link of `dirac-login`: so long it waits for the person at the browser.",
@@ -56,6 +61,14 @@ MEANINGS = {
     "lifetimes.pilot_token": "The token of a pilot.",
     "lifetimes.job_token": "The credential of one run of a job; heartbeats renew it when half of it is gone.",
     "lifetimes.compute_token": "The token with which pilots are sent to one compute element.",
+    "device_flow.administrative_groups": (
+        "Whether a device code may give a group with administrative properties. Its link can be sent to somebody else "
+        "(phishing), so the default is no: such groups are had with a browser on the same machine, or a certificate."
+    ),
+    "device_flow.max_age": (
+        "How many seconds old the person's login at the provider may be when a device asks; 0 asks for a new one "
+        "each time."
+    ),
     "registry.file": "A DIRAC configuration whose `Registry` section is read at every start.",
     "egress.allow": (
         "Beside port 443 of public addresses, and the issuers of the providers, the service connects to these only, "
@@ -110,6 +123,32 @@ MEANINGS = {
     "clients[].client_id": "The identifier; one of a built-in client replaces it.",
     "clients[].name": "What people see on the confirm page.",
     "clients[].client_secret": "With a secret the client is confidential and has to show it.",
+    "clients[].post_logout_redirect_uris": "Where browsers may return to after a logout, character by character.",
+    "clients[].backchannel_logout_uri": (
+        "Where the client is told that a session has ended (OpenID Connect Back-Channel Logout). At another port than "
+        "443, or inside your network, it needs `egress.allow` too."
+    ),
+    "clients[].auth": (
+        "How it authenticates, at every endpoint. Unsaid: with its secret (header or body) if it has one, "
+        "`private_key_jwt` if it has a key, otherwise not at all."
+    ),
+    "clients[].client_secret_file": "The secret in a file that nobody else may read.",
+    "clients[].jwks": "Its public keys for `private_key_jwt`, a JWK Set as JSON; RSA (RS256) or P-256 (ES256).",
+    "clients[].jwks_uri": "Where it publishes its keys, in place of `jwks`; fetched through the guard (`egress.allow`).",
+    "clients[].tls_subject": "The name in its certificate, for `tls_client_auth` at the certificate port.",
+    "clients[].certificate_bound": "Its tokens are for the holder of that certificate only (RFC 8705).",
+    "clients[].redirect_uris": (
+        "Where browsers may return to it: compared letter by letter, but for the port of `http://127.0.0.1` and "
+        "`http://[::1]`."
+    ),
+    "clients[].scopes": (
+        "What a token for the client itself may say (`client_credentials`): scopes such as `compute.read` or "
+        "`storage.read:/path`, which covers what lies below the path."
+    ),
+    "clients[].audiences": "Whom its tokens may be meant for, beside our own API (`resource`, RFC 8707).",
+    "clients[].resources": "The resources that the client is: it may introspect tokens that are meant for them.",
+    "clients[].pushed_requests_only": "Take its authorization requests by PAR only (RFC 9126).",
+    "clients[].dpop_only": "Give it no token that is not bound to a key (DPoP, RFC 9449).",
     "clients[].grant_types": "The grants that it may use.",
     "clients[].access_token_alg": "What signs its access tokens: RS256 for programs that read no other.",
     "elements[].name": "The name of the compute element.",

@@ -169,6 +169,14 @@ class ClientSettings(_Part):
     certificate_bound: bool = False
     access_token_alg: Literal["ES256", "RS256"] = "ES256"  # noqa: S105 - an algorithm
 
+    @field_validator("backchannel_logout_uri")
+    @classmethod
+    def _told(cls, value: str) -> str:
+        why = bad_redirect(value) if value else ""
+        if why or (value and urlsplit(value).scheme not in ("https", "http")):
+            raise ValueError(f"{value[:100]}: {why or 'must be https'}")
+        return value
+
     @field_validator("redirect_uris", "post_logout_redirect_uris")
     @classmethod
     def _redirects(cls, value: tuple[str, ...]) -> tuple[str, ...]:

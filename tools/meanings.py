@@ -122,34 +122,33 @@ MEANINGS = {
     "providers[].ca_file": "A certificate authority for this provider alone, in place of the system's.",
     "clients[].client_id": "The identifier; one of a built-in client replaces it.",
     "clients[].name": "What people see on the confirm page.",
-    "clients[].client_secret": "With a secret the client is confidential and has to show it.",
-    "clients[].post_logout_redirect_uris": "Where browsers may return to after a logout, character by character.",
-    "clients[].backchannel_logout_uri": (
-        "Where the client is told that a session has ended (OpenID Connect Back-Channel Logout). At another port than "
-        "443, or inside your network, it needs `egress.allow` too."
-    ),
     "clients[].auth": (
-        "How it authenticates, at every endpoint. Unsaid: with its secret (header or body) if it has one, "
-        "`private_key_jwt` if it has a key, otherwise not at all."
+        "How it authenticates, the one way there is. Unsaid: with a secret `client_secret_basic` or `_post`, with keys "
+        "`private_key_jwt`, with neither `none`: a public client."
     ),
-    "clients[].client_secret_file": "The secret in a file that nobody else may read.",
-    "clients[].jwks": "Its public keys for `private_key_jwt`, a JWK Set as JSON; RSA (RS256) or P-256 (ES256).",
-    "clients[].jwks_uri": "Where it publishes its keys, in place of `jwks`; fetched through the guard (`egress.allow`).",
-    "clients[].tls_subject": "The name in its certificate, for `tls_client_auth` at the certificate port.",
-    "clients[].certificate_bound": "Its tokens are for the holder of that certificate only (RFC 8705).",
+    "clients[].client_secret": "With a secret the client is confidential and has to show it. Prefer the file.",
+    "clients[].client_secret_file": "A file with its secret; nobody else may read it.",
+    "clients[].jwks": (
+        "Its public keys for `private_key_jwt`: a JWK Set as JSON, RSA or P-256, each with a `kid`. In its place: "
+        "`jwks_uri`."
+    ),
+    "clients[].jwks_uri": (
+        "Where it publishes these keys. A public https address, port 443, unless `egress.allow` names it; fetched when "
+        "the client authenticates, and kept as long as it says, 5 minutes to 6 hours."
+    ),
+    "clients[].tls_subject": "For `tls_client_auth`: the subject of its certificate, in slash form or as RFC 4514 has it.",
+    "clients[].grant_types": "The grants that it may use. A public client cannot have `client_credentials`.",
     "clients[].redirect_uris": (
-        "Where browsers may return to it: compared letter by letter, but for the port of `http://127.0.0.1` and "
-        "`http://[::1]`."
+        "Where browsers may come back to, character by character: https, http to 127.0.0.1 or [::1] (there without "
+        "port: any port), or a scheme of its own with a dot in it."
     ),
-    "clients[].scopes": (
-        "What a token for the client itself may say (`client_credentials`): scopes such as `compute.read` or "
-        "`storage.read:/path`, which covers what lies below the path."
-    ),
-    "clients[].audiences": "Whom its tokens may be meant for, beside our own API (`resource`, RFC 8707).",
-    "clients[].resources": "The resources that the client is: it may introspect tokens that are meant for them.",
-    "clients[].pushed_requests_only": "Take its authorization requests by PAR only (RFC 9126).",
-    "clients[].dpop_only": "Give it no token that is not bound to a key (DPoP, RFC 9449).",
-    "clients[].grant_types": "The grants that it may use.",
+    "clients[].post_logout_redirect_uris": "Where browsers may go after a logout that the client asked for.",
+    "clients[].backchannel_logout_uri": "Where it is told that a session has ended.",
+    "clients[].scopes": "Scopes that a token for the client itself may have; a storage path covers what is below it.",
+    "clients[].audiences": "Whom tokens for this client may be meant for, beside our own API (RFC 8707).",
+    "clients[].resources": "What this client is as an audience: it may ask about tokens that are meant for it (RFC 7662).",
+    "clients[].pushed_requests_only": "Take its authorization requests only when it pushed them before (RFC 9126).",
+    "clients[].dpop_only": "Give it tokens only with a proof of possession (RFC 9449).",
     "clients[].access_token_alg": "What signs its access tokens: RS256 for programs that read no other.",
     "elements[].name": "The name of the compute element.",
     "elements[].type": "`local`: pilots are processes of this machine.",

@@ -46,7 +46,7 @@ def send(method: str, url: str, token: str = "", document: object = None, **head
     """One request to the registration endpoint, or to that of a client."""
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    body = {} if document is None else {"content": json.dumps(document)}
+    body: Any = {} if document is None else {"content": json.dumps(document)}
     if document is not None:
         headers.setdefault("Content-Type", "application/json")
     return httpx.request(method, url, headers=headers, **body, **_PLAIN)

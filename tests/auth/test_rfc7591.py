@@ -290,7 +290,7 @@ def test_rfc7591_3_without_an_initial_access_token_there_is_no_registration(
     service: Service, shown: str
 ) -> None:
     before = look(service, "SELECT count(*) FROM registered_client")
-    headers = {"Authorization": f"Bearer {shown}".encode()} if shown else {}
+    headers = [(b"Authorization", f"Bearer {shown}".encode())] if shown else []
     answer = httpx.post(
         f"{service.issuer}/register", json={"redirect_uris": [BACK]}, headers=headers, trust_env=False
     )

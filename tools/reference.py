@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 from typer.main import get_command
 
-from gatehouse.cli import jobs, login, main, server
+from gatehouse.cli import jobs, login, main, openapi, server
 from gatehouse.registry.settings import SecretSettings, Settings
 from gatehouse.tokenmanager import gate
 from tools.meanings import MEANINGS
@@ -259,15 +259,15 @@ def api() -> str:
         "# HTTP interface",
         _MADE,
         "Errors are JSON everywhere: `error` (a code), `error_description` (a sentence), often `hint` (what to do "
-        "next) and facts such as `missing` and `groups_with_it`. A running service describes the part that is not "
-        "hot as OpenAPI at `/api/openapi.json`. A token goes into the header `Authorization: Bearer …`. "
+        "next) and facts such as `missing` and `groups_with_it`. A running service describes every route "
+        "as OpenAPI at `/api/openapi.json`. A token goes into the header `Authorization: Bearer …`. "
         "Every route declares who may call it; the service does not start when one declares nothing.",
         "## Login and tokens",
         _table(heads, _api_rows(found, "/auth")),
         "## Jobs and pilots",
         _table(heads, _api_rows(found, "/api")),
         "Parameters of the query:",
-        _table(("route", "name", "type"), _queries(app.openapi())),
+        _table(("route", "name", "type"), _queries(openapi.document(app, found))),
         "## The rest",
         _table(heads, _api_rows(rest, "/")),
     ]

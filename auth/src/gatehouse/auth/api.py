@@ -12,6 +12,7 @@ from gatehouse.auth.pages.render import Home, Link
 from gatehouse.auth.published import Published
 from gatehouse.auth.register import Register
 from gatehouse.auth.server import Context
+from gatehouse.tokenmanager.describe import describe
 from gatehouse.tokenmanager.gate import KIB, allow, public, route
 
 STATIC = "/auth/static"
@@ -53,12 +54,14 @@ class AuthApi:
         ]
 
     @allow(public("the start page says who we are").body(KIB), "page")
+    @describe({200: "text/html"}, page=True)
     async def home(self, request: Request) -> Response:
         """The start page."""
         texts.choose(request.headers.get("accept-language", ""))
         return self._pages.home(self._home)
 
     @allow(public("style sheet and logo").body(KIB), "document")
+    @describe({200: "*/*"})
     async def asset(self, request: Request) -> Response:
         """A static file."""
         return assets.serve(request)

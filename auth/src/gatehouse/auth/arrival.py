@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gatehouse.auth import certificates, codes, leaving, pending, sessions, walks
+from gatehouse.auth import certificates, codes, leaving, pending, sessions, shapes, walks
 from gatehouse.auth.journey import Journey, address_of, out_of_step, page
 from gatehouse.auth.pages.render import ChooseGroup, Complete, GroupChoice
 from gatehouse.auth.pending import Pending
@@ -24,6 +24,7 @@ from gatehouse.registry.community import Mapped
 from gatehouse.registry.database import Tx
 from gatehouse.registry.directory import Belonging, Enrolled, Person, Seen
 from gatehouse.registry.properties import PROPERTIES
+from gatehouse.tokenmanager.describe import describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Arrival:
     def __init__(self, journey: Journey) -> None:
         self.journey = journey
 
+    @describe(shapes.PAGE, form=shapes.PageForm, query=shapes.Told, page=True)
     @page
     async def come_back(self, request: Request) -> Response:
         """The callback: the answer is taken once, from the browser that was sent, and believed after checks."""

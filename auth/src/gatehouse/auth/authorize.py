@@ -6,7 +6,7 @@ What is wrong with the client or its redirect address is said on a page; everyth
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gatehouse.auth import codes, pending, walks
+from gatehouse.auth import codes, pending, shapes, walks
 from gatehouse.auth.clients import Client
 from gatehouse.auth.codes import NotAsked
 from gatehouse.auth.journey import Journey, address_of, page
@@ -14,6 +14,7 @@ from gatehouse.auth.pending import Wanted
 from gatehouse.auth.server import Context, Form, read_form
 from gatehouse.registry.database import Tx
 from gatehouse.registry.errors import Problem
+from gatehouse.tokenmanager.describe import describe
 
 _AGAIN = "Go back to the program or page that sent you here, and tell those who run it."
 
@@ -25,6 +26,7 @@ class Authorize:
         self.journey = journey
         self._context = context
 
+    @describe(shapes.PAGE, form=shapes.Asking, query=shapes.Asking, page=True)
     @page
     async def start(self, request: Request) -> Response:
         """Check the request, begin a walk in this browser, and go on to the login page."""

@@ -4,7 +4,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gatehouse.auth import leaving, sessions
+from gatehouse.auth import leaving, sessions, shapes
 from gatehouse.auth.journey import Journey
 from gatehouse.auth.providers.logouttoken import Departed
 from gatehouse.auth.providers.relying import ProviderError
@@ -13,6 +13,7 @@ from gatehouse.auth.sessions import Session
 from gatehouse.registry.database import Tx
 from gatehouse.registry.errors import Problem
 from gatehouse.tokenmanager import once
+from gatehouse.tokenmanager.describe import describe
 from gatehouse.tokenmanager.gate import KIB, allow, public
 
 log = structlog.get_logger()
@@ -27,6 +28,7 @@ class Backchannel:
         self._journey = journey
 
     @allow(public("the provider's signature is checked inside (§2.6)").body(32 * KIB), "token")
+    @describe({200: None}, form=shapes.LogoutForm)
     async def told(self, request: Request) -> Response:
         """End the sessions here that came from a session, or a person, that logged out at the provider."""
         provider = self._journey.providers.by_name.get(request.path_params["provider"])

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gatehouse.auth import certificates, devices, guesses, pending, walks
+from gatehouse.auth import certificates, devices, guesses, pending, shapes, walks
 from gatehouse.auth.arrival import Arrival
 from gatehouse.auth.codes import host, origin
 from gatehouse.auth.guesses import Tries
@@ -22,6 +22,7 @@ from gatehouse.auth.walks import Step
 from gatehouse.registry import audit
 from gatehouse.registry.database import Tx
 from gatehouse.registry.errors import Problem
+from gatehouse.tokenmanager.describe import describe
 
 
 class Departure:
@@ -32,6 +33,7 @@ class Departure:
         self.arrival = arrival
         self._tries_cookie = f"{journey.cookie}-tries"
 
+    @describe(shapes.PAGE, form=shapes.PageForm, query=shapes.Typed, page=True)
     @guess
     async def device(self, request: Request) -> Response:
         """The page behind the link: the code form, or who asks for what."""

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gatehouse.auth import codes, devices
+from gatehouse.auth import codes, devices, shapes
 from gatehouse.auth.clientkeys import ClientKeys, Fetched, asserted
 from gatehouse.auth.clients import AUTHORIZATION_CODE, DEVICE_CODE, Client
 from gatehouse.auth.grants.certificate import CertificateGrant
@@ -35,6 +35,7 @@ from gatehouse.registry import audit, directory
 from gatehouse.registry.database import Database, Tx
 from gatehouse.registry.settings import Settings
 from gatehouse.tokenmanager.certificates import Presented, certificate_of
+from gatehouse.tokenmanager.describe import describe
 from gatehouse.tokenmanager.dpop import INVALID, REPEATED, Proof, Proofs, Unproven, claim
 from gatehouse.tokenmanager.gate import (
     allow,
@@ -99,11 +100,13 @@ class Endpoints:
         ]
 
     @allow(public("clients authenticate inside (RFC 6749 §3.2.1)"), "token")
+    @describe({200: shapes.Tokens}, form=shapes.TokenForm)
     async def token(self, request: Request) -> Response:
         """The token endpoint."""
         return await self._oauth(request, self._server.token, proven=True)
 
     @allow(public("the caller proves that the token is theirs by holding it (RFC 7009 §2.1)"), "token")
+    @describe({200: dict}, form=shapes.TokenHint)
     async def revoke(self, request: Request) -> Response:
         """The revocation endpoint."""
         return await self._oauth(request, lambda asked: self._server.endpoint("revocation", asked))
@@ -111,6 +114,7 @@ class Endpoints:
     @allow(
         public("starting a login asks for nothing; a person decides in the browser (RFC 8628 §3.1)"), "login"
     )
+    @describe({200: shapes.Started}, form=shapes.DeviceForm)
     async def device(self, request: Request) -> Response:
         """The device authorization endpoint."""
         return await self._oauth(
@@ -118,6 +122,7 @@ class Endpoints:
         )
 
     @allow(public("clients authenticate inside, and a person decides in the browser (RFC 9126 §2)"), "login")
+    @describe({201: shapes.Pushed}, form=shapes.PushForm)
     async def par(self, request: Request) -> Response:
         """The pushed authorization request endpoint."""
         return await self._oauth(
@@ -129,6 +134,7 @@ class Endpoints:
     @allow(
         public("the caller authenticates inside, and learns of its own tokens only (RFC 7662 §2.1)"), "work"
     )
+    @describe({200: shapes.Introspected}, form=shapes.TokenHint)
     async def introspect(self, request: Request) -> Response:
         """The introspection endpoint."""
         return await self._oauth(
@@ -140,6 +146,7 @@ class Endpoints:
         )
 
     @allow(either(members(), pilots(), jobs(), services()), "call")
+    @describe({200: shapes.UserInfo})
     async def userinfo(self, request: Request) -> Response:
         """Who the bearer is here (OpenID Connect Core §5.3)."""
         who = principal_of(request)

@@ -12,7 +12,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gatehouse.auth import certificates, codes, pending, sessions, walks
+from gatehouse.auth import certificates, codes, pending, sessions, shapes, walks
 from gatehouse.auth.clients import Client, Clients
 from gatehouse.auth.pages import texts
 from gatehouse.auth.pages.render import Pages, Refused
@@ -25,6 +25,7 @@ from gatehouse.registry.community import Communities
 from gatehouse.registry.database import Database, Tx
 from gatehouse.registry.errors import Problem
 from gatehouse.registry.settings import Settings
+from gatehouse.tokenmanager.describe import describe
 from gatehouse.tokenmanager.gate import KIB, allow, public
 from gatehouse.tokenmanager.groups import Groups
 from gatehouse.tokenmanager.limits import Limit
@@ -221,7 +222,8 @@ def page(handler: _Handler, limit: Limit = "page") -> _Handler:
         except Problem as problem:
             return self.journey.refusal(problem)
 
-    return allow(_PUBLIC, limit)(shown)
+    told = describe(shapes.PAGE, form=shapes.PageForm, page=True)
+    return allow(_PUBLIC, limit)(told(shown))
 
 
 def guess(handler: _Handler) -> _Handler:

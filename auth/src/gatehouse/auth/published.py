@@ -4,9 +4,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gatehouse.auth import metadata
+from gatehouse.auth import metadata, shapes
 from gatehouse.registry.errors import Problem
 from gatehouse.registry.settings import ServerSettings
+from gatehouse.tokenmanager.describe import describe
 from gatehouse.tokenmanager.gate import KIB, allow, public, route
 from gatehouse.tokenmanager.groups import Groups
 from gatehouse.tokenmanager.keys import KeyRing
@@ -36,6 +37,7 @@ class Published:
         ]
 
     @allow(public("public keys are public (RFC 7517)").body(KIB), "document")
+    @describe({200: "application/jwk-set+json", 304: None})
     async def keys(self, request: Request) -> Response:
         """Our public keys; `kid`s are never used twice."""
         headers = {"ETag": self._ring.etag, "Cache-Control": "public, max-age=3600"}
@@ -45,11 +47,13 @@ class Published:
         return Response(self._ring.jwks, media_type="application/jwk-set+json", headers=headers)
 
     @allow(public("RFC 8414 §3: clients read it before they know anything").body(KIB), "document")
+    @describe({200: shapes.Issuer})
     async def discovery(self, _request: Request) -> Response:
         """Metadata of the one issuer."""
         return Response(self._metadata, media_type="application/json", headers=_FRESH)
 
     @allow(public("verifiers at grid sites find the keys of a VO's tokens here").body(KIB), "document")
+    @describe({200: shapes.Issuer})
     async def vo_discovery(self, request: Request) -> Response:
         """Metadata of the issuer of one VO."""
         vo = request.path_params["vo"]

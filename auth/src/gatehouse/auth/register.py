@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gatehouse.auth import invitations, registered, registration
+from gatehouse.auth import invitations, registered, registration, shapes
 from gatehouse.auth.clients import Clients
 from gatehouse.auth.providers.egress import Guard
 from gatehouse.auth.registered import Given, Registered
@@ -19,6 +19,7 @@ from gatehouse.auth.registration import Ceiling
 from gatehouse.registry.database import Database, Tx
 from gatehouse.registry.errors import Problem
 from gatehouse.registry.settings import Settings
+from gatehouse.tokenmanager.describe import describe
 from gatehouse.tokenmanager.gate import KIB, allow, public, route
 from gatehouse.tokenmanager.seal import Seal
 
@@ -49,6 +50,7 @@ class Register:
         ]
 
     @allow(_INVITED, "login")
+    @describe({201: shapes.Registration}, body=registration.Metadata)
     async def register(self, request: Request) -> Response:
         """Register a client (RFC 7591 §3.1)."""
         token, given = _bearer(request), await _document(request)
@@ -66,6 +68,7 @@ class Register:
         return self._told(201, await self._database.write(work))
 
     @allow(_OWN, "login")
+    @describe({200: shapes.Registration})
     async def show(self, request: Request) -> Response:
         """What a client has registered (RFC 7592 §2.1); its secret is not shown again."""
         token = _bearer(request)
@@ -73,6 +76,7 @@ class Register:
         return self._told(200, Given(row, "", token))
 
     @allow(_OWN, "login")
+    @describe({200: shapes.Registration}, body=registration.Metadata)
     async def change(self, request: Request) -> Response:
         """Replace all of it (RFC 7592 §2.2), within what the invitation gives."""
         token, given = _bearer(request), await _document(request)
@@ -99,6 +103,7 @@ class Register:
         return self._told(200, await self._database.write(work))
 
     @allow(_OWN, "login")
+    @describe({204: None})
     async def delete(self, request: Request) -> Response:
         """End a client, and with it all that it was given (RFC 7592 §2.3)."""
         token = _bearer(request)

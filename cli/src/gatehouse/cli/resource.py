@@ -5,7 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from gatehouse.auth import shapes
 from gatehouse.auth.scopes import SUPPORTED
+from gatehouse.tokenmanager.describe import describe
 from gatehouse.tokenmanager.gate import KIB, allow, public, route
 from gatehouse.tokenmanager.holderkey import ALGORITHMS
 
@@ -32,10 +34,11 @@ class Resource:
 
     def routes(self) -> list[BaseRoute]:
         """Every route of this module."""
-        return [route(PATH, self.describe)]
+        return [route(PATH, self.metadata)]
 
     @allow(public("RFC 9728 §3: clients read it before they know anything").body(KIB), "document")
-    async def describe(self, _request: Request) -> Response:
+    @describe({200: shapes.Resource})
+    async def metadata(self, _request: Request) -> Response:
         """Metadata of our API as a protected resource."""
         headers = {"Cache-Control": "public, max-age=300"}
         return Response(self._document, media_type="application/json", headers=headers)

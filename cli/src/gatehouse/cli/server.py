@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import structlog
 from fastapi import FastAPI
+from msgspec import json
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from gatehouse.auth import guesses, notices, pending, registered, sessions, walks
@@ -24,7 +26,7 @@ from gatehouse.auth.providers.egress import Guard
 from gatehouse.auth.providers.fetch import Fetcher
 from gatehouse.auth.providers.relying import Providers
 from gatehouse.auth.server import Context, Server
-from gatehouse.cli import certificateport, resource, tls
+from gatehouse.cli import certificateport, openapi, resource, tls
 from gatehouse.cli.demo import community as demo
 from gatehouse.cli.demo.idp import create_idp, mounted
 from gatehouse.cli.demo.people import PEOPLE
@@ -41,6 +43,7 @@ from gatehouse.registry.errors import ConfigurationError
 from gatehouse.registry.settings import Settings
 from gatehouse.tokenmanager import gate, keys, limits, once, seal
 from gatehouse.tokenmanager.certificates import Certificates
+from gatehouse.tokenmanager.describe import describe
 from gatehouse.tokenmanager.dpop import Proofs
 from gatehouse.tokenmanager.groups import Groups
 from gatehouse.tokenmanager.holding import Holders
@@ -211,11 +214,16 @@ def _application(
 
 def _openapi(app: FastAPI) -> gate.GatedRoute:
     @gate.allow(gate.public("the description of the API").body(gate.KIB), "document")
-    async def describe(_request: Request) -> Response:
-        """What the routes that are not hot take and give (OpenAPI)."""
-        return JSONResponse(app.openapi())
+    @describe({200: dict})
+    async def read(_request: Request) -> Response:
+        """What every route takes and gives (OpenAPI)."""
+        return Response(body(), media_type="application/json")
 
-    return gate.route("/api/openapi.json", describe)
+    @lru_cache(maxsize=1)
+    def body() -> bytes:
+        return json.encode(openapi.document(app, app.router.routes))
+
+    return gate.route("/api/openapi.json", read)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

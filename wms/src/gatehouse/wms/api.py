@@ -13,6 +13,7 @@ from gatehouse.registry.database import Database
 from gatehouse.registry.errors import Problem
 from gatehouse.registry.settings import Settings
 from gatehouse.tokenmanager import gate, revoke
+from gatehouse.tokenmanager.describe import describe
 from gatehouse.tokenmanager.gate import KIB, GatedAPIRoute, allow, either, members, principal_of, route
 from gatehouse.tokenmanager.groups import Groups
 from gatehouse.tokenmanager.issue import Mint
@@ -21,7 +22,7 @@ from gatehouse.wms import intake, jobs, sandboxes, shapes, submit
 from gatehouse.wms.pilot_api import PilotApi
 from gatehouse.wms.policy import Right
 from gatehouse.wms.states import JobStatus
-from gatehouse.wms.views import encode, view
+from gatehouse.wms.views import JobView, encode, view
 
 MIB = 1024 * KIB
 TAR = "application/x-tar"
@@ -63,7 +64,7 @@ class WmsApi:
         stored = shapes.StoredShape
         add("/api/sandboxes", self.store, methods=["POST"], status_code=201, response_model=stored)
         add("/api/sandboxes/{sandbox_id}", self.fetch, methods=["GET"], response_class=Response)
-        self._pilots.describe(api)
+        self._pilots.add_to(api)
         hot = [
             route("/api/jobs", self.submit, methods=["POST"]),
             route("/api/jobs/{job_id:int}", self.get),
@@ -72,6 +73,7 @@ class WmsApi:
         return [*hot, *api.routes]
 
     @allow(members("NormalUser").body(4 * MIB), "work")
+    @describe({201: shapes.Submitted}, body=intake.Submission)
     async def submit(self, request: Request) -> Response:
         """Submit up to 1000 jobs: all or none."""
         who = principal_of(request)
@@ -83,6 +85,7 @@ class WmsApi:
         return answer({"ids": ids}, 201)
 
     @allow(members(), "call")
+    @describe({200: JobView})
     async def get(self, request: Request) -> Response:
         """One job."""
         job_id = request.path_params["job_id"]
@@ -126,6 +129,7 @@ class WmsApi:
         return answer({"events": events})
 
     @allow(members(), "call")
+    @describe({200: TAR})
     async def output(self, request: Request, job_id: int) -> Response:
         """The output sandbox of a job, a tar.bz2 archive."""
         who = principal_of(request)
@@ -156,12 +160,14 @@ class WmsApi:
         return answer({"status": ended.status})
 
     @allow(members("NormalUser").body(sandboxes.LIMIT), "work")
+    @describe({201: shapes.Stored}, body=TAR)
     async def store(self, request: Request) -> Response:
         """Store a sandbox; its id is the sha256 of its content."""
         stored = await sandboxes.store(self._database, principal_of(request), await request.body())
         return answer(stored._asdict(), 201)
 
     @allow(either(members(), gate.jobs()), "work")
+    @describe({200: TAR})
     async def fetch(self, request: Request, sandbox_id: str) -> Response:
         """The content of a sandbox."""
         who = principal_of(request)

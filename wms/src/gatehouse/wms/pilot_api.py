@@ -13,6 +13,7 @@ from gatehouse.registry.database import Database, Tx
 from gatehouse.registry.errors import Problem
 from gatehouse.registry.settings import Lifetimes
 from gatehouse.tokenmanager import gate
+from gatehouse.tokenmanager.describe import describe
 from gatehouse.tokenmanager.gate import allow, principal_of, route
 from gatehouse.tokenmanager.issue import Mint
 from gatehouse.tokenmanager.principal import Principal
@@ -72,7 +73,7 @@ class PilotApi:
             route("/api/jobs/{job_id:int}/status", self.status, methods=["POST"]),
         ]
 
-    def describe(self, api: APIRouter) -> None:
+    def add_to(self, api: APIRouter) -> None:
         """Add the routes that OpenAPI describes."""
         stored, status = shapes.StoredShape, shapes.StatusShape
         path = "/api/jobs/{job_id}/output"
@@ -80,6 +81,7 @@ class PilotApi:
         api.add_api_route("/api/pilots/status", self.pilot_status, methods=["POST"], response_model=status)
 
     @allow(gate.pilots(), "work")
+    @describe({200: Given, 204: None}, body=intake.Offer)
     async def match(self, request: Request) -> Response:
         """One job for this pilot, or 204."""
         offer = intake.decode(_OFFER, await request.body())
@@ -99,6 +101,7 @@ class PilotApi:
         return _answer(given)
 
     @allow(gate.jobs(), "work")
+    @describe({200: shapes.Go}, body=intake.Beat)
     async def heartbeat(self, request: Request) -> Response:
         """The run is alive; the answer says whether to go on, and renews the credential when it is due."""
         who = principal_of(request)
@@ -121,6 +124,7 @@ class PilotApi:
         return _answer({"command": "continue", "token": minted.token, "expires_in": minted.lifetime})
 
     @allow(gate.jobs(), "work")
+    @describe({200: shapes.Status}, body=intake.Report)
     async def status(self, request: Request) -> Response:
         """The run reports a change of status; 409 when it is not the job's run any more."""
         who = principal_of(request)
@@ -130,6 +134,7 @@ class PilotApi:
         return _answer({"status": now})
 
     @allow(gate.jobs().body(sandboxes.LIMIT), "work")
+    @describe({201: shapes.Stored}, body="application/x-tar")
     async def upload(self, request: Request, job_id: int) -> Response:
         """Hand in the output sandbox of a job, a tar.bz2 archive."""
         body = await request.body()
@@ -137,6 +142,7 @@ class PilotApi:
         return _answer(stored._asdict(), 201)
 
     @allow(gate.pilots(), "work")
+    @describe({200: shapes.Status}, body=intake.PilotReport)
     async def pilot_status(self, request: Request) -> Response:
         """A pilot says how it ended; a job that it still holds goes back to its queue."""
         who: Principal = principal_of(request)

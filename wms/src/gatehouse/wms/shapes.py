@@ -1,5 +1,8 @@
 """What the API answers, for its OpenAPI description; the bytes are written by msgspec."""
 
+from typing import Literal
+
+from msgspec import Struct
 from pydantic import BaseModel
 
 
@@ -58,3 +61,30 @@ class StoredShape(BaseModel):
 
     id: str
     size: int
+
+
+class Submitted(Struct):
+    """Jobs that were taken, in the order in which they came."""
+
+    ids: list[int]
+
+
+class Stored(Struct):
+    """A stored sandbox; `size` in bytes."""
+
+    id: str
+    size: int
+
+
+class Status(Struct):
+    """The status that something has now."""
+
+    status: str
+
+
+class Go(Struct):
+    """Whether a run goes on; a new credential when it was due. `expires_in` in seconds."""
+
+    command: Literal["continue", "kill"]
+    token: str | None
+    expires_in: int

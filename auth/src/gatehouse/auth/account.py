@@ -20,6 +20,7 @@ from gatehouse.tokenmanager import refresh
 from gatehouse.tokenmanager.refresh import Living
 
 PATH = "/auth/account"
+ELSEWHERE = {"title": "This did not work", "again": PATH}
 _NO_STORE = {"Cache-Control": "no-store"}
 _DONE: dict[str, shown.Done] = {"grant": "grant", "session": "session"}
 
@@ -185,7 +186,7 @@ async def posted(journey: Journey, request: Request) -> tuple[Session, dict[str,
             "logged_out",
             "Nobody is logged in in this browser any more, so nothing was changed.",
             hint="Log in and look again.",
-            facts={"again": PATH},
+            facts=ELSEWHERE,
         )
     form = read_form(body)
     if not hmac.compare_digest(
@@ -196,7 +197,7 @@ async def posted(journey: Journey, request: Request) -> tuple[Session, dict[str,
             "wrong_form",
             "This form does not belong to your login, so nothing was changed.",
             hint="Open the page anew and try again.",
-            facts={"again": PATH},
+            facts=ELSEWHERE,
         )
     return session, form
 
@@ -211,5 +212,5 @@ def _not_yours() -> Problem:
         "not_found",
         "You have no such login. Perhaps it has ended already.",
         hint="Look at your page again.",
-        facts={"again": PATH},
+        facts=ELSEWHERE,
     )

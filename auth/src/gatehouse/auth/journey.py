@@ -189,7 +189,7 @@ class Journey:
         facts = [("Your provider said", str(value)) for value in said] if isinstance(said, list) else []
         page = self.pages.refused(
             Refused(
-                "Not logged in",
+                str(problem.facts.get("title", "Not logged in")),
                 problem.message,
                 problem.hint,
                 facts,

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from gatehouse.auth import codes, leaving, sessions
-from gatehouse.auth.account import PATH, posted
+from gatehouse.auth.account import ELSEWHERE, PATH, posted
 from gatehouse.auth.clients import Client
 from gatehouse.auth.journey import Journey, page
 from gatehouse.auth.pages.account import LoggedOut, LogoutAsked
@@ -107,7 +107,7 @@ class Logout:
         """What is asked. Raises Problem for what contradicts itself, or leads to an address nobody registered."""
         form = read_form(raw)
         if not isinstance(form, Form):
-            raise Problem(400, "invalid_request", form, hint=_AGAIN, facts={"again": PATH})
+            raise Problem(400, "invalid_request", form, hint=_AGAIN, facts=ELSEWHERE)
         hint = hints.read(self._ring, self.journey.settings.issuer, form.get("id_token_hint", ""))
         named = form.get("client_id", "")[:128]
         if hint is not None and named and named != hint.client_id:
@@ -157,4 +157,4 @@ class Logout:
 
 
 def _bad(why: str, detail: str = "") -> Problem:
-    return Problem(400, "invalid_request", why, hint=_AGAIN, detail=detail, facts={"again": PATH})
+    return Problem(400, "invalid_request", why, hint=_AGAIN, detail=detail, facts=ELSEWHERE)

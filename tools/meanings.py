@@ -42,8 +42,8 @@ MEANINGS = {
         "taken away. The proxy must overwrite what its client sent."
     ),
     "server.dpop_nonces": (
-        "Proofs of possession (DPoP): `required`, each carries a nonce of ours, so that none can be made in advance and "
-        "no clock but ours counts; `offered`, one without is good for a minute too."
+        "Proofs of possession (DPoP): `required`, each carries a nonce of ours, so that none can be made in advance "
+        "and no clock but ours counts; `offered`, one without is good for a minute too."
     ),
     "secrets.master_key_file": "The file of the master key (`gatehouse new-key FILE`); nobody else may read it.",
     "secrets.master_key": "The master key itself, for environments that hand out secrets as variables.",
@@ -136,7 +136,7 @@ MEANINGS = {
         "Where it publishes these keys. A public https address, port 443, unless `egress.allow` names it; fetched when "
         "the client authenticates, and kept as long as it says, 5 minutes to 6 hours."
     ),
-    "clients[].tls_subject": "For `tls_client_auth`: the subject of its certificate, in slash form or as RFC 4514 has it.",
+    "clients[].tls_subject": "For `tls_client_auth`: the subject of its certificate, in slash form or as in RFC 4514.",
     "clients[].grant_types": "The grants that it may use. A public client cannot have `client_credentials`.",
     "clients[].redirect_uris": (
         "Where browsers may come back to, character by character: https, http to 127.0.0.1 or [::1] (there without "
@@ -146,8 +146,9 @@ MEANINGS = {
     "clients[].backchannel_logout_uri": "Where it is told that a session has ended.",
     "clients[].scopes": "Scopes that a token for the client itself may have; a storage path covers what is below it.",
     "clients[].audiences": "Whom tokens for this client may be meant for, beside our own API (RFC 8707).",
-    "clients[].resources": "What this client is as an audience: it may ask about tokens that are meant for it (RFC 7662).",
+    "clients[].resources": "What this client is as an audience: it may ask about tokens meant for it (RFC 7662).",
     "clients[].pushed_requests_only": "Take its authorization requests only when it pushed them before (RFC 9126).",
+    "clients[].certificate_bound": "Its tokens are for the holder of its certificate only (RFC 8705).",
     "clients[].dpop_only": "Give it tokens only with a proof of possession (RFC 9449).",
     "clients[].access_token_alg": "What signs its access tokens: RS256 for programs that read no other.",
     "elements[].name": "The name of the compute element.",

@@ -1,4 +1,4 @@
-"""A small Gatehouse over real HTTP, for the commands to talk to: device flow, tokens, userinfo, jobs."""
+"""A small Gatehouse over real HTTP, for the commands to talk to: device and code flow, tokens, userinfo, jobs."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 CODE = "TRJF-CDQR"
 FINAL = {"Done", "Failed", "Killed", "Completed"}
@@ -45,6 +45,12 @@ class Gate:
     device: dict[str, Any] = field(default_factory=dict)
     device_error: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
+    asked: dict[str, str] = field(default_factory=dict)  # the last authorization request
+    back: dict[str, str] = field(
+        default_factory=dict
+    )  # what the answer to it has otherwise; empty for left out
+    told: dict[str, Any] = field(default_factory=dict)  # what the token answer has beside
+    id_claims: dict[str, Any] = field(default_factory=dict)  # what the ID token has otherwise
     broken: list[int] = field(default_factory=list)
     retry_after: int = 0
     drop: int = 0
@@ -64,7 +70,7 @@ class Gate:
     def base(self) -> str:
         return self.issuer.removesuffix("/auth")
 
-    def pair(self, life: int | None = None) -> dict[str, Any]:
+    def pair(self, life: int | None = None, client: str = "") -> dict[str, Any]:
         """A fresh token answer; the signature is nobody's business here."""
         self.made += 1
         life = self.life if life is None else life
@@ -74,9 +80,9 @@ class Gate:
             "exp": int(time.time()) + life,
             "jti": str(self.made),
             "scope": "g:training_user",
+            **({"client_id": client} if client else {}),
         }
-        parts = [json.dumps(part).encode() for part in ({"alg": "RS256"}, claims)] + [b"signature"]
-        access = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+        access = jwt_of(claims)
         refresh = f"refresh-{self.made}"
         self.live.add(access)
         self.refreshable.add(refresh)
@@ -122,6 +128,12 @@ class Gate:
         return pair
 
 
+def jwt_of(claims: Mapping[str, Any]) -> str:
+    """A token with these claims."""
+    parts = [json.dumps(part).encode() for part in ({"alg": "RS256"}, claims)] + [b"signature"]
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = (
@@ -161,6 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
         sent = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(sent)))
+        if status == 303:
+            self.send_header("Location", sent.decode())
         if status == 429 and self.gate.retry_after:
             self.send_header("Retry-After", str(self.gate.retry_after))
         self.end_headers()
@@ -188,6 +202,11 @@ def _auth(gate: Gate, path: str, seen: Seen) -> tuple[int, Any]:
         answer = {"device_code": "device-secret", "user_code": CODE, "verification_uri": link}
         more = {"verification_uri_complete": f"{link}?user_code={CODE}", "expires_in": 300, "interval": 1}
         return 200, {**answer, **more, **gate.device}
+    if path == "authorization":
+        gate.asked = seen.query
+        answer = {"code": "code-secret", "state": seen.query["state"], "iss": gate.issuer, **gate.back}
+        given = {name: value for name, value in answer.items() if value}
+        return 303, f"{seen.query['redirect_uri']}?{urlencode(given)}".encode()
     if path == "token":
         return _token(gate, seen.form)
     if path == "revoke":
@@ -208,10 +227,27 @@ def _token(gate: Gate, form: Mapping[str, str]) -> tuple[int, Any]:
         if form["refresh_token"] not in gate.refreshable:
             return 400, {"error": "invalid_grant", "error_description": f"spent: {form['refresh_token']}"}
         gate.refreshable.remove(form["refresh_token"])
-        return 200, gate.pair()
+        return 200, gate.pair(client=form["client_id"])
+    if form["grant_type"] == "authorization_code":
+        return _redeem(gate, form)
     if gate.polls:
         return 400, {"error": gate.polls.pop(0), "error_description": "says the gate"}
-    return 200, gate.pair()
+    return 200, {**gate.pair(), **gate.told}
+
+
+def _redeem(gate: Gate, form: Mapping[str, str]) -> tuple[int, Any]:
+    """RFC 7636 §4.6, and the redirect address as it was asked for."""
+    digest = hashlib.sha256(form["code_verifier"].encode()).digest()
+    challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    if (form["code"], challenge) != ("code-secret", gate.asked["code_challenge"]):
+        return 400, {"error": "invalid_grant", "error_description": f"not for {form['code_verifier']}"}
+    if form["redirect_uri"] != gate.asked["redirect_uri"]:
+        return 400, {"error": "invalid_grant", "error_description": "another redirect_uri"}
+    answer = {**gate.pair(client=form["client_id"]), **gate.told}
+    if "nonce" in gate.asked:
+        claims = {"iss": gate.issuer, "aud": form["client_id"], "nonce": gate.asked["nonce"]}
+        answer["id_token"] = jwt_of({**claims, "exp": int(time.time()) + 60, **gate.id_claims})
+    return 200, answer
 
 
 def _api(gate: Gate, path: list[str], seen: Seen) -> tuple[int, Any]:

@@ -8,6 +8,7 @@ import hashlib
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -58,13 +59,14 @@ def open_browser(link: str) -> None:
     In a process of its own: some browsers do not return, and some write to standard output.
     """
     with suppress(OSError):
-        subprocess.Popen(  # noqa: S603 - Python itself; the link is an argument that begins with http
+        opening = subprocess.Popen(  # noqa: S603 - Python itself; the link is an argument that begins with http
             [sys.executable, "-I", "-m", "webbrowser", link],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        threading.Thread(target=opening.wait, daemon=True).start()
 
 
 def log_in(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli import visitor
 from tests.cli.gate import Gate, environment
 
 COMMANDS = {
@@ -90,6 +91,12 @@ def test_the_commands_work_with_the_base_install_only(
     gate.add_job(1)
     gate.store(tmp_path / "bt")
     done = run(COMMANDS[name], *arguments, env=environment(tmp_path), allowed=BASE + ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_login_by_browser_works_with_the_base_install_only(gate: Gate, tmp_path: Path) -> None:
+    env = environment(tmp_path, BROWSER=visitor.script(tmp_path))
+    done = run(COMMANDS["dirac-login"], "--browser", "-I", gate.issuer, env=env, allowed=BASE + ARGUMENTS)
     assert done.returncode == 0, done.stderr
 
 

@@ -117,9 +117,9 @@ def read_form(body: bytes) -> Form | str:
 
 
 def sayable(text: str) -> str:
-    """A sentence as an error_description may hold it: ASCII without quotes and backslashes (RFC 6749 §5.2)."""
+    """A sentence as an error_description may hold it: printable ASCII, no quote or backslash (RFC 6749 §5.2)."""
     plain = normalize("NFKD", text.replace('"', "'").replace("\\", "/")).encode("ascii", "ignore").decode()
-    return " ".join(plain.split())
+    return "".join(c for c in " ".join(plain.split()) if c.isprintable())
 
 
 class Request(_Request):  # type: ignore[misc]

@@ -427,7 +427,7 @@ def test_a_client_that_is_away_is_told_later_and_given_up_in_the_end(fresh: Worl
     leave(fresh.service, browser, id_token_hint=given["id_token"])
     for tries in (1, 2):
         fresh.portal.wait(tries)
-        until(lambda n=tries: _waiting(fresh.service) == [(n,)])  # type: ignore[misc]
+        until(lambda n=tries: _waiting(fresh.service) == [(n,)])
         change(fresh.service, "UPDATE logout_notice SET due_at = 0")
     fresh.portal.wait(3)
     until(lambda: _waiting(fresh.service) == [])

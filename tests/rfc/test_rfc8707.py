@@ -31,7 +31,7 @@
 import httpx
 import pytest
 
-from tests.auth.kit import DEVICE_GRANT, Walker, asking, code_login, error, post, query, redeem, words
+from tests.auth.kit import DEVICE_GRANT, Walker, asking, code_login, error, look, post, query, redeem, words
 from tests.rfc.kit import RAW, SECRET, raw_post, unverified
 from tests.service import Service
 
@@ -118,6 +118,8 @@ def test_rfc8707_2_2_a_token_request_asks_for_no_more_than_was_granted(service: 
     tokens = redeem(service, code).json()
     assert unverified(tokens["access_token"])["aud"] == f"{service.base}/api"
     error(refreshed(service, tokens["refresh_token"], resource=STORE), 400, "invalid_target")
+    newest = "SELECT generation FROM grant_family ORDER BY rowid DESC LIMIT 1"
+    assert look(service, newest) == [(0,)]  # it was not turned by that
     assert refreshed(service, tokens["refresh_token"]).status_code == 200
 
 

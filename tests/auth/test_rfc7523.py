@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gatehouse.auth.clientkeys import MOST, ClientKeys, Fetched
 from gatehouse.auth.clients import Client
-from gatehouse.auth.providers.egress import Guard
+from gatehouse.auth.providers.egress import Guard, NotAllowed
 from gatehouse.auth.providers.fetch import Fetcher
 from gatehouse.auth.providers.jwks import COOL_DOWN, UNKNOWN
 from tests.auth.kit import error
@@ -468,6 +468,16 @@ def test_an_address_of_a_client_gets_no_favour_in_development(board: Board, url:
     if "127.0.0.1" in url:
         named = Guard(frozenset({("127.0.0.1", PUBLISHED)}), development=True, strict=True)
         assert asyncio.run(_fetched(named, client)) is not None
+
+
+def test_a_public_name_of_a_client_does_not_lead_to_loopback() -> None:
+    guard = Guard(frozenset({("127.0.0.1", PUBLISHED)}), development=True, strict=True)
+    for address in ("127.0.0.1", "::1"):
+        with pytest.raises(NotAllowed):
+            guard.check("keys.example.org", 443, [address])
+    with pytest.raises(NotAllowed):
+        guard.target(f"http://127.0.0.1:{UNNAMED}/jwks")
+    guard.check("keys.example.org", 443, ["8.8.8.8"])
 
 
 async def _fetched(guard: Guard, client: Client) -> Fetched | None:

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gatehouse.auth.pages import texts
@@ -83,7 +84,16 @@ async def http_error(request: Request, error: Exception) -> Response:
     response = await problem(request, found)
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
+    if error.status_code == 405:
+        response.headers["Allow"] = ", ".join(_methods(request))
     return response
+
+
+def _methods(request: Request) -> list[str]:
+    """What is possible at this path (RFC 9110 §10.2.1); the router itself tells of the first route only."""
+    routes = [one for one in request.app.routes if isinstance(one, Route)]
+    path = next((one.path for one in routes if one.matches(request.scope)[0] is not Match.NONE), "")
+    return sorted({method for one in routes if one.path == path for method in one.methods or ()})
 
 
 async def unexpected(request: Request, error: Exception) -> Response:

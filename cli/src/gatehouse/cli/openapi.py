@@ -70,7 +70,8 @@ class _Schemas:
         if kind is None:
             return {}
         if isinstance(kind, str):
-            return {"content": {kind: {"schema": {}}}}
+            schema = {"type": "string", "format": "binary"} if kind == "application/octet-stream" else {}
+            return {"content": {kind: {"schema": schema}}}
         return {"content": {"application/json": {"schema": self.of(kind)}}}
 
     def parameters(self, kind: type) -> Iterator[dict[str, Any]]:
@@ -100,7 +101,7 @@ def _tell(operation: dict[str, Any], method: str, route: Route, said: Descriptio
         parameters += schemas.parameters(said.query)
     if method in _BODIES and said.form is not None:
         form = {"application/x-www-form-urlencoded": {"schema": schemas.of(said.form)}}
-        operation["requestBody"] = {"required": True, "content": form}
+        operation["requestBody"] = {"required": not said.page, "content": form}
     elif method in _BODIES and said.body is not None:
         operation["requestBody"] = {"required": True, **schemas.content(said.body)}
     operation["responses"] = {

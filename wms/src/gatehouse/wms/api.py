@@ -160,7 +160,7 @@ class WmsApi:
         return answer({"status": ended.status})
 
     @allow(members("NormalUser").body(sandboxes.LIMIT), "work")
-    @describe({201: shapes.Stored}, body=TAR)
+    @describe({201: shapes.Stored}, body=shapes.BYTES)
     async def store(self, request: Request) -> Response:
         """Store a sandbox; its id is the sha256 of its content."""
         stored = await sandboxes.store(self._database, principal_of(request), await request.body())

@@ -134,7 +134,7 @@ class PilotApi:
         return _answer({"status": now})
 
     @allow(gate.jobs().body(sandboxes.LIMIT), "work")
-    @describe({201: shapes.Stored}, body="application/x-tar")
+    @describe({201: shapes.Stored}, body=shapes.BYTES)
     async def upload(self, request: Request, job_id: int) -> Response:
         """Hand in the output sandbox of a job, a tar.bz2 archive."""
         body = await request.body()

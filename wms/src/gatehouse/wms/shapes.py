@@ -63,6 +63,10 @@ class StoredShape(BaseModel):
     size: int
 
 
+BYTES = "application/octet-stream"
+"""A sandbox as it comes in, whatever its sender calls it."""
+
+
 class Submitted(Struct):
     """Jobs that were taken, in the order in which they came."""
 

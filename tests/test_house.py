@@ -49,7 +49,17 @@ time.sleep(1); datetime.fromtimestamp(0); jwt.decode("", "")
 # Parts of the light client's rooms that run on the server's side only.
 SERVER_SIDE = (
     *("server", "direct", "edge", "health", "logs", "patience"),
-    *("demo", "admin", "doctor", "serving", "registrations", "certificateport", "forwarded", "resource"),
+    *(
+        "demo",
+        "admin",
+        "doctor",
+        "serving",
+        "registrations",
+        "certificateport",
+        "forwarded",
+        "openapi",
+        "resource",
+    ),
 )
 # What of the job room works on a person's machine or on a worker node.
 LIGHT_WMS = (

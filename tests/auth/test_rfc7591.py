@@ -188,6 +188,7 @@ def _private() -> dict[str, Any]:
         {"keys": [{name: v for name, v in Signer("x").jwk.items() if name != "kid"}]},
         {"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "short"}]},
         _private(),
+        {"keys": [Signer("x").jwk, *_private()["keys"]]},
     ],
 )
 def test_rfc7591_2_keys_are_public_and_can_be_used(service: Service, token: str, jwks: object) -> None:

@@ -227,7 +227,7 @@ def _token(gate: Gate, form: Mapping[str, str]) -> tuple[int, Any]:
         if form["refresh_token"] not in gate.refreshable:
             return 400, {"error": "invalid_grant", "error_description": f"spent: {form['refresh_token']}"}
         gate.refreshable.remove(form["refresh_token"])
-        return 200, gate.pair(client=form["client_id"])
+        return 200, gate.pair(client=form.get("client_id", ""))
     if form["grant_type"] == "authorization_code":
         return _redeem(gate, form)
     if gate.polls:

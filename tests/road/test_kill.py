@@ -44,9 +44,9 @@ def test_a_login_survives_a_crash_before_every_request_of_the_browser(service: S
     done = login(service.issuer, group="training_user", out=service.folder / "token", show=show)
     assert crashed == [
         "/auth/device",
-        "/auth/device/confirm",
-        "/auth/authorization",
-        "/auth/authorization/egi-demo",
+        "/auth/login/confirm",
+        "/auth/login",
+        "/auth/login/egi-demo",
     ]
     assert done.summary is not None
     assert done.summary.username == "alice"

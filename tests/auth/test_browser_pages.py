@@ -187,7 +187,7 @@ def test_whoever_changes_their_mind_at_the_provider_comes_back_to_the_choice(
     person.press("EGI Check-in (demo)", "link")
     person.open(f"{service.issuer}/redirect?error=access_denied&state=forged")
     assert person.sees("This step was taken already, or in another window.")
-    person.open(f"{service.issuer}/authorization")
+    person.open(f"{service.issuer}/login")
     person.press("WLCG IAM (demo)", "link")
     person.press("Alice Archer")
     assert person.sees("Authorization complete")
@@ -233,7 +233,7 @@ def test_the_start_page_leads_to_the_code(service: Service, person: Person) -> N
 
 
 def test_no_step_in_the_middle_is_a_dead_end(service: Service, person: Person) -> None:
-    for path in ("authorization", "authorization/egi-demo", "redirect?code=x&state=y"):
+    for path in ("login", "login/egi-demo", "redirect?code=x&state=y"):
         person.open(f"{service.issuer}/{path}")
         assert person.sees("No login is going on in this browser")
         assert person.sees("Start the login again in your terminal")

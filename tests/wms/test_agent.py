@@ -196,7 +196,8 @@ class Handler(BaseHTTPRequestHandler):
         gatehouse = cast("Server", self.server).gatehouse
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         token = self.headers.get("Authorization", "")
-        nonce = gatehouse.unproven(self.path, token, self.headers.get_all("DPoP", []), self.server.server_port)
+        port = cast("Server", self.server).server_port
+        nonce = gatehouse.unproven(self.path, token, self.headers.get_all("DPoP", []), port)
         if nonce:
             return self._reply(401, error("use_dpop_nonce"), nonce)
         gatehouse.paths.append(self.path)
@@ -350,7 +351,7 @@ def test_a_job_runs_and_its_output_comes_home(tmp_path: Path) -> None:
 
 
 def test_rfc9449_8_a_pilot_has_a_key_of_its_own_and_follows_the_nonce(tmp_path: Path) -> None:
-    keys = []
+    keys: list[str] = []
     for _ in range(2):
         gatehouse = Gatehouse(shell("true"), faults={"/api/pilots/match": [(401, error("use_dpop_nonce"))]})
         with serving(gatehouse) as port, pilot(port, tmp_path) as run:

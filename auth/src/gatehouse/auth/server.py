@@ -235,6 +235,8 @@ class Server(_Server):  # type: ignore[misc]
         if shown.method in SECRET_METHODS:
             tries = guesses.of_client(context.seal, shown.client_id, request.address)
             if seconds := guesses.locked(request.tx, tries):
+                # wrong answers may have come to other processes, or to this one before it was started anew
+                self._suspects.add(shown.client_id, request.address)
                 raise OAuth2Error(
                     error="slow_down",
                     description=f"Too many wrong secrets came for this client. Try again in {seconds} s.",

@@ -7,7 +7,9 @@ from gatehouse.registry.capabilities import covered
 from gatehouse.tokenmanager.principal import Principal
 from gatehouse.tokenmanager.verify import MAX_ACTORS
 
-_NEVER = frozenset({"offline_access"})  # a token that outlives its login is a login's to give, not an exchange's
+_NEVER = frozenset(
+    {"offline_access"}
+)  # a token that outlives its login is a login's to give, not an exchange's
 _KINDS = frozenset({"person", "job", "service"})
 
 
@@ -53,7 +55,9 @@ def derive(
         return NotDerived("invalid_scope", f"The token does not hold the scope {beyond[0][:100]}.")
     foreign = [one for one in audience if one not in parent.audience]
     if foreign:
-        return NotDerived("invalid_target", f"The token is not for {foreign[0][:100]}, so no part of it can be.")
+        return NotDerived(
+            "invalid_target", f"The token is not for {foreign[0][:100]}, so no part of it can be."
+        )
     left = min(parent.expires_at - now, longest)
     capped: tuple[str, ...] = ()
     if asked_lifetime is not None and asked_lifetime > left:
@@ -75,6 +79,7 @@ def _claims(parent: Principal, words: Sequence[str], actor: str, history: Sequen
         "kind": parent.kind,
         "act": act,
         "lineage": [parent.token_id, *parent.lineage],
+        "through": list(dict.fromkeys([parent.client_id, *parent.through])),
     }
     said = {"preferred_username": parent.username, "grant": parent.grant, "claim": parent.claim}
     claims |= {name: value for name, value in said.items() if value}

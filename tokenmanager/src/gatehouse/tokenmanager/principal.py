@@ -11,7 +11,8 @@ class Principal:
     """A verified bearer: `subject` is the owner, `actor` who acts for the owner (RFC 8693 `act`).
 
     `binding` says who alone may use the token: `jkt:` and the thumbprint of a key (RFC 9449 §6.1), `x5t:` and that of a
-    certificate (RFC 8705 §3.1), or nothing: whoever bears it.
+    certificate (RFC 8705 §3.1), or nothing: whoever bears it. `lineage` are the tokens that it was derived from, and
+    `through` the clients that these were issued to.
     """
 
     kind: Kind
@@ -32,6 +33,7 @@ class Principal:
     expires_at: int
     acts: tuple[str, ...] = ()
     lineage: tuple[str, ...] = ()
+    through: tuple[str, ...] = ()
     binding: str = ""
 
     @property

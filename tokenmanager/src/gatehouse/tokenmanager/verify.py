@@ -136,7 +136,8 @@ class Verifier:
             issued_at=issued_at,
             expires_at=expires_at,
             acts=_acts(actor),
-            lineage=_lineage(claims.get("lineage", ())),
+            lineage=_texts(claims.get("lineage", ())),
+            through=_texts(claims.get("through", ())),
             binding=binding,
         )
 
@@ -158,8 +159,8 @@ def _acts(actor: object) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _lineage(claim: object) -> tuple[str, ...]:
-    """The tokens that a token was derived from: revoking one of them ends it too."""
+def _texts(claim: object) -> tuple[str, ...]:
+    """The tokens that a token was derived from, or their clients: revoking one of them ends it too."""
     return tuple(str(one) for one in claim) if isinstance(claim, list | tuple) else ()
 
 
@@ -188,7 +189,7 @@ def token_type(binding: str) -> str:
 def _names(principal: Principal) -> tuple[str, ...]:
     """The names any of which, revoked, ends this token."""
     names = [token_name(one) for one in (principal.token_id, *principal.lineage)]
-    names.append(client_name(principal.client_id))
+    names += [client_name(one) for one in (principal.client_id, *principal.through)]
     if principal.grant:
         names.append(grant_name(principal.grant))
     if principal.claim:

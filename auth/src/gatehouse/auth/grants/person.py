@@ -34,7 +34,7 @@ def redeem(request: Request, context: Context, row: Pending, used: str) -> dict[
     if row.kind == "code" and not sessions.hold(request.tx, row.session):
         raise InvalidGrantError("The person logged out in the browser meanwhile. Log in again.")
     entitled(request.tx, context, row.user_id, row.group_name)
-    audience(context, row.asks.audience, request.targets)  # before anything is used up
+    audience(context, request.client, row.asks.audience, request.targets)  # before anything is used up
     family = refresh.new_id()
     if not pending.redeem(request.tx, row.id, family):
         raise InvalidGrantError(used)
@@ -50,7 +50,7 @@ def begin(
     if not isinstance(asked, Asked):
         raise TypeError("only scopes that parse are stored")
     wanted = row.asks
-    given = terms(client, asked, wanted.audience, context.lifetimes)
+    given = terms(client, asked, wanted, context.lifetimes)
     if certificate is not None:
         given = given.until(certificate.not_after - context.clock.now())
     turned = refresh.begin(
@@ -124,7 +124,7 @@ def tokens(
         subject=family.user_id,
         client_id=client.client_id,
         scope=family.scope,
-        audience=audience(context, family.audience.split(), targets),
+        audience=audience(context, client, family.audience.split(), targets),
         claims=claims,
     )
     answer: dict[str, Any] = {
@@ -138,19 +138,23 @@ def tokens(
     return answer
 
 
-def audience(context: Context, granted: Sequence[str], targets: Sequence[str]) -> str | list[str]:
-    """Our own API, and whom else a token is for: what was granted, or those of it that the request names.
+def audience(
+    context: Context, client: Client, granted: Sequence[str], targets: Sequence[str]
+) -> str | list[str]:
+    """Whom a token is for: those that the request names; unsaid, our own API and what was granted beside it.
 
-    Raises invalid_target when it names more (RFC 8707 §2.2, RFC 9068 §3).
+    Raises invalid_target when it names more (RFC 8707 §2.2, RFC 9068 §3). A resource that is named alone gets a token
+    that opens nothing else, here neither.
     """
     own = context.mint.audience
-    others = [one for one in granted if one != own]
-    if not {own, *others}.issuperset(targets):
+    # what the client was registered for then, and still is
+    known = [own, *(one for one in granted if one != own and one in client.audiences)]
+    if not set(known).issuperset(targets):
         raise InvalidTargetError(
             "This login was not granted for that resource. Name it when the login begins."
         )
-    kept = [one for one in others if one in targets or not targets]
-    return [own, *kept] if kept else own
+    kept = [one for one in known if one in targets or not targets]
+    return kept if len(kept) > 1 else kept[0]
 
 
 def _kind(row: Pending, given: Terms) -> str:

@@ -46,7 +46,9 @@ class RefreshGrant(_Base):  # type: ignore[misc]
         if family.binding and family.binding != request.binding:
             raise InvalidGrantError("This login is bound to a key that did not come with the request.")
         entitled(request.tx, context, family.user_id, family.group)
-        audience(context, family.audience.split(), request.targets)  # before anything is turned
+        audience(
+            context, request.client, family.audience.split(), request.targets
+        )  # before anything is turned
         turned = refresh.turn(
             request.tx,
             context.seal,

@@ -181,8 +181,10 @@ class Arrival:
         own = {found.group: found for found in choices.groups if self._may_have(row, found.group)}
         if not own or (wanted and wanted not in own):
             raise await self.journey.deny(walk, self._why_not(row, wanted, choices), choices.nothing)
-        if wanted or len(own) == 1:
-            return await self._complete(walk, row, wanted or next(iter(own)))
+        only = next(iter(own)) if len(own) == 1 else ""
+        # whoever has one group knows it; but rights over others are never given without being shown
+        if wanted or (only and not administrative(self.journey.groups.by_name.get(only))):
+            return await self._complete(walk, row, wanted or only)
         where = row.asks.redirect_uri
         return self.journey.pages.choose_group(
             ChooseGroup(

@@ -15,6 +15,7 @@ from gatehouse.auth.pending import Pending, Wanted
 from gatehouse.auth.scopes import Asked, parse
 from gatehouse.auth.server import NO_DETAILS, sayable
 from gatehouse.auth.targets import bad_target
+from gatehouse.auth.terms import can_refresh
 from gatehouse.registry.database import Tx
 from gatehouse.tokenmanager.seal import Seal
 
@@ -69,7 +70,7 @@ def understood(
         _challenge(given)
         or _scope(given, groups)
         or _target(client, resources, own)
-        or _wanted(given, resources)
+        or _wanted(client, given, resources)
     )
 
 
@@ -95,7 +96,7 @@ def _target(client: Client, resources: Sequence[str], own: str) -> NotAsked | No
     return NotAsked("invalid_target", why) if why else None
 
 
-def _wanted(given: Mapping[str, str], resources: Sequence[str]) -> Wanted | NotAsked:
+def _wanted(client: Client, given: Mapping[str, str], resources: Sequence[str]) -> Wanted | NotAsked:
     prompts = given.get("prompt", "").split()
     if not set(prompts) <= set(PROMPTS) or ("none" in prompts and len(prompts) > 1):
         return NotAsked("invalid_request", f"prompt may be {', '.join(PROMPTS)}; none stands alone.")
@@ -112,9 +113,10 @@ def _wanted(given: Mapping[str, str], resources: Sequence[str]) -> Wanted | NotA
         nonce=given.get("nonce", ""),
         challenge=given["code_challenge"],
         audience=tuple(dict.fromkeys(resources)),
-        prompt=" ".join(prompts),
+        prompt=" ".join(dict.fromkeys(prompts)),
         max_age=int(age) if age else None,
         binding=f"jkt:{given['dpop_jkt']}" if given.get("dpop_jkt") else "",
+        lasting=can_refresh(client),
     )
 
 

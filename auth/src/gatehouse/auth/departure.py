@@ -138,7 +138,7 @@ class Departure:
         asked, client = parse(row.scope), await self.journey.client(row.client_id)
         if client is None or not isinstance(asked, Asked):
             raise Problem(410, "login_over", "The program that asked is no longer known.", hint=START_AGAIN)
-        given = terms(client, asked, row.asks.audience, self.journey.settings.lifetimes)
+        given = terms(client, asked, row.asks, self.journey.settings.lifetimes)
         where = row.asks.redirect_uri
         return Confirm(
             client_name=client.name,

@@ -30,7 +30,7 @@ from gatehouse.auth.revocation import Revocation
 from gatehouse.auth.scopes import Asked, parse
 from gatehouse.auth.server import Answer, Form, Server, bad_request, read_form, sayable
 from gatehouse.auth.server import Request as OAuthRequest
-from gatehouse.auth.terms import administrative
+from gatehouse.auth.terms import administrative, can_refresh
 from gatehouse.registry import audit, directory
 from gatehouse.registry.database import Database, Tx
 from gatehouse.registry.settings import Settings
@@ -252,7 +252,7 @@ class Endpoints:
             address=request.address,
             agent=request.headers.get("User-Agent", ""),
             lifetime=lifetime,
-            wanted=Wanted(audience=request.targets),
+            wanted=Wanted(audience=request.targets, lasting=can_refresh(client)),
         )
         audit.record(tx, "device.started", actor=client.client_id, address=request.address, group=asked.group)
         link = f"{server.context.issuer}/device"

@@ -6,7 +6,7 @@ With the session end the grants that clients were given in it, but for those tha
 
 from collections.abc import Callable
 
-from gatehouse.auth import notices, sessions
+from gatehouse.auth import notices, pending, sessions
 from gatehouse.auth.clients import Clients
 from gatehouse.auth.sessions import Session
 from gatehouse.registry import audit
@@ -50,7 +50,9 @@ def follow(tx: Tx, clients: Clients, old: Session | None, user_id: str) -> str:
 
 
 def everything(tx: Tx, clients: Clients, user_id: str, why: str, *, actor: str) -> None:
-    """End every session and every grant of a person, those of devices too."""
+    """End every session and every grant of a person, those of devices too, also those not redeemed yet."""
+    if given_up := pending.withdraw(tx, user_id, f"This login is over: {why}."):
+        audit.record(tx, "login.denied", actor=actor, subject=user_id, why=why, requests=given_up)
     leave_all(tx, clients, lambda: sessions.all_of(tx, user_id), why, actor=actor)
     refresh.end_of_person(tx, user_id, why, actor=actor)
 

@@ -24,6 +24,7 @@ class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
     max_age: int | None = None
     binding: str = ""
     back: str = ""  # of our own pages: which one asked
+    lasting: bool = True  # whether the client could refresh when the person was asked
 
 
 class Pending(NamedTuple):
@@ -86,6 +87,11 @@ _SET_CODE: Statement[tuple[()]] = sql(
 _DENY: Statement[tuple[()]] = sql(
     update(_T)
     .where(_MINE, _WAITING, _C.expires_at > bindparam("current"))
+    .values(status="denied", reason=bindparam("why"))
+)
+_WITHDRAW: Statement[tuple[()]] = sql(
+    update(_T)
+    .where(_C.user_id == bindparam("person"), _C.status == "approved")
     .values(status="denied", reason=bindparam("why"))
 )
 _REDEEM: Statement[tuple[()]] = sql(
@@ -216,6 +222,11 @@ def give_code(tx: Tx, request: str, code_hash: str, lifetime: int) -> bool:
 def deny(tx: Tx, request: str, why: str) -> bool:
     """waiting → denied; `why` is what the waiting client is told."""
     return bool(tx.run(_DENY, request=request, current=tx.clock.now(), why=why[:512]))
+
+
+def withdraw(tx: Tx, user_id: str, why: str) -> int:
+    """approved → denied, for all that a person approved and nobody redeemed yet; how many."""
+    return tx.run(_WITHDRAW, person=user_id, why=why[:512])
 
 
 def redeem(tx: Tx, request: str, family: str) -> bool:

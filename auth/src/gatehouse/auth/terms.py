@@ -1,9 +1,9 @@
 """What a login gives to a client: computed once, shown on the consent page, and enforced when tokens are made."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gatehouse.auth.clients import Client
+from gatehouse.auth.pending import Wanted
 from gatehouse.auth.scopes import OPENID, Asked
 from gatehouse.registry.properties import PROPERTIES
 from gatehouse.registry.settings import Lifetimes
@@ -47,15 +47,20 @@ class Terms:
         return said
 
 
-def terms(client: Client, asked: Asked, audience: Iterable[str], lifetimes: Lifetimes) -> Terms:
-    """What a client gets for what it asked."""
-    wanted = lifetimes.access_token if asked.lifetime is None else asked.lifetime
+def can_refresh(client: Client) -> bool:
+    """Whether a client can be given a refresh token."""
+    return "refresh_token" in client.grant_types
+
+
+def terms(client: Client, asked: Asked, wanted: Wanted, lifetimes: Lifetimes) -> Terms:
+    """What a client gets for what it asked: no more than at that time, if it was registered anew meanwhile."""
+    access = lifetimes.access_token if asked.lifetime is None else asked.lifetime
     return Terms(
         openid=asked.openid,
-        access=min(wanted, lifetimes.access_token_max),
+        access=min(access, lifetimes.access_token_max),
         asked=asked.lifetime,
-        login=lifetimes.refresh_token if "refresh_token" in client.grant_types else 0,
-        audience=tuple(audience),
+        login=lifetimes.refresh_token if wanted.lasting and can_refresh(client) else 0,
+        audience=wanted.audience,
     )
 
 

@@ -51,24 +51,24 @@ class Arrival:
         given = request.query_params
         provider = self.journey.providers.by_name.get(walk.provider)
         expected = await self.journey.database.write(
-            lambda tx: self._returned(tx, walk, given.get("state", ""))
+            lambda tx: self._returned(tx, request, walk, given.get("state", ""))
         )
         if provider is None or not expected:
             raise out_of_step()
         if request.path_params.get("provider", "") != provider.callback:
             # the code is somebody else's, and the provider of this trip must not see it (RFC 9700 §4.4)
             strayed = ProviderError("the answer came to the address of another provider")
-            raise await self.journey.failed(walk, provider, strayed)
+            raise await self.journey.failed(request, walk, provider, strayed)
         if "error" in given or not given.get("code"):
             why = complaint(given.get("error"), given.get("error_description")) or "no code"
-            raise await self.journey.failed(walk, provider, ProviderError(f"it answered: {why}"))
+            raise await self.journey.failed(request, walk, provider, ProviderError(f"it answered: {why}"))
         trip = walks.trip_of(self.journey.seal, walk)
         try:
             said = await provider.finish(
                 trip.attempt, given["code"], given.get("iss"), max_age=trip.max_age, left=trip.left
             )
         except ProviderError as error:
-            raise await self.journey.failed(walk, provider, error) from error
+            raise await self.journey.failed(request, walk, provider, error) from error
         row = await self.journey.request(walk)
         enrolled, mapped, session = await self._enrol(request, walk, provider, said)
         choices = Choices(enrolled.person, enrolled.groups, provider.title, mapped.nothing)
@@ -101,13 +101,18 @@ class Arrival:
         title = self.journey.title(session.provider)
         return await self.decide(walk, row, Choices(person, groups, title, ()))
 
-    def _returned(self, tx: Tx, walk: Step, state: str) -> bool:
+    def _returned(self, tx: Tx, request: Request, walk: Step, state: str) -> bool:
         """Whether this is the answer to the trip that this browser is on (RFC 6749 §10.12)."""
         if walks.returned(tx, self.journey.seal, walk.id, state):
             return True
         why = "the state is not that of this browser's trip, or was used before"
-        audit.record(
-            tx, "callback.refused", actor=walk.provider or "browser", subject=walk.request_id, why=why
+        self.journey.refusals.record(
+            tx,
+            "callback.refused",
+            actor=walk.provider or "browser",
+            subject=walk.request_id,
+            why=why,
+            address=address_of(request),
         )
         return False
 
@@ -118,12 +123,12 @@ class Arrival:
         told = documents.Documents(id_token=said.id_token, userinfo=said.userinfo)
         mapped = self.journey.communities.map_login(provider.settings, told, now)
         if mapped.refusal:
-            raise await self.journey.failed(walk, provider, ProviderError(mapped.refusal))
+            raise await self.journey.failed(request, walk, provider, ProviderError(mapped.refusal))
         everything = {**said.id_token, **said.userinfo}
         subject = everything.get(provider.settings.user_claim)
         if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
             missing = ProviderError(f"it does not say who you are ({provider.settings.user_claim})")
-            raise await self.journey.failed(walk, provider, missing)
+            raise await self.journey.failed(request, walk, provider, missing)
         seen = Seen(
             issuer=provider.settings.issuer,
             subject=subject,

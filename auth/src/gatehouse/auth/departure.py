@@ -217,7 +217,7 @@ class Departure:
         try:
             url = await provider.authorization_url(attempt, max_age=max_age)
         except ProviderError as error:
-            raise await self.journey.failed(walk, provider, error, "../login") from error
+            raise await self.journey.failed(request, walk, provider, error, "../login") from error
         if not await self.journey.database.write(
             lambda tx: walks.leave(tx, self.journey.seal, walk.id, provider.name, attempt, max_age)
         ):

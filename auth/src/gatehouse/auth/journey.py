@@ -18,6 +18,7 @@ from gatehouse.auth.pages import texts
 from gatehouse.auth.pages.render import Pages, Refused
 from gatehouse.auth.pending import Pending
 from gatehouse.auth.providers.relying import Provider, ProviderError, Providers
+from gatehouse.auth.refusals import Refusals
 from gatehouse.auth.sessions import Session
 from gatehouse.auth.walks import Step
 from gatehouse.registry import audit
@@ -50,6 +51,7 @@ class Journey:
     groups: Groups
     pages: Pages
     settings: Settings
+    refusals: Refusals
 
     @property
     def secure(self) -> bool:
@@ -135,12 +137,17 @@ class Journey:
         return row
 
     async def failed(
-        self, walk: Step, provider: Provider, error: ProviderError, again: str = "login"
+        self, request: Request, walk: Step, provider: Provider, error: ProviderError, again: str = "login"
     ) -> Problem:
         """Record why a provider's answer was not accepted; the walk may go `again` to choose one."""
         await self.database.write(
-            lambda tx: audit.record(
-                tx, "provider.refused", actor=provider.name, subject=walk.request_id, why=str(error)[:512]
+            lambda tx: self.refusals.record(
+                tx,
+                "provider.refused",
+                actor=provider.name,
+                subject=walk.request_id,
+                why=str(error)[:512],
+                address=address_of(request),
             )
         )
         return Problem(

@@ -11,7 +11,6 @@ from gatehouse.auth.certificates import PROVIDER, Known, recognise
 from gatehouse.auth.journey import Journey, address_of, out_of_step, page
 from gatehouse.auth.sessions import Session
 from gatehouse.auth.walks import Step
-from gatehouse.registry import audit
 from gatehouse.registry.database import Tx
 from gatehouse.registry.errors import Problem
 from gatehouse.tokenmanager.certificates import certificate_of
@@ -48,8 +47,13 @@ class Showing:
             if isinstance(known, Known) and known.shown.proxy_depth:
                 known = _PROXY
             if isinstance(known, str):
-                audit.record(
-                    tx, "certificate.refused", actor=PROVIDER, subject=walk.request_id, why=known[:512]
+                self.journey.refusals.record(
+                    tx,
+                    "certificate.refused",
+                    actor=PROVIDER,
+                    subject=walk.request_id,
+                    why=known[:512],
+                    address=address_of(request),
                 )
                 return known
             return known, self._know(tx, walk, known, request, old)

@@ -25,6 +25,7 @@ from gatehouse.auth.pages.render import Pages
 from gatehouse.auth.providers.egress import Guard
 from gatehouse.auth.providers.fetch import Fetcher
 from gatehouse.auth.providers.relying import Providers
+from gatehouse.auth.refusals import PAGES_AT_ONCE, Refusals
 from gatehouse.auth.server import Context, Server
 from gatehouse.cli import certificateport, openapi, resource, tls
 from gatehouse.cli.demo import community as demo
@@ -138,6 +139,7 @@ def _application(
         groups=groups,
         pages=pages,
         settings=settings,
+        refusals=Refusals(clock, PAGES_AT_ONCE),
     )
     elements = catalog.make(settings, ring, clock, ca=settings.server.ca_file)
     factory = Factory(database, mint, sealed, settings, groups, clock, elements)

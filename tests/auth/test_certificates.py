@@ -99,6 +99,15 @@ grant_types = ["client_credentials"]
 scopes = ["host.auth"]
 certificate_bound = true
 [[clients]]
+client_id = "bound"
+auth = "tls_client_auth"
+tls_subject = "/DC=org/DC=grid/CN=host/ce.example.org"
+grant_types = ["authorization_code", "client_credentials"]
+redirect_uris = ["https://ce.example.org/back"]
+scopes = ["compute.read"]
+certificate_bound = true
+dpop_only = true
+[[clients]]
 client_id = "plain"
 grant_types = ["refresh_token"]
 """
@@ -432,3 +441,24 @@ def test_rfc8705_3_a_token_of_a_host_is_for_the_holder_of_its_certificate(servic
         for client in (bare, other):
             refused = client.post(f"{asking}/token", data=form)
             assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+
+
+def test_a_client_of_bound_tokens_pushes_its_requests_too(service: Secure) -> None:
+    """What its tokens are bound to is shown at the token endpoint: here it is no key of a proof (RFC 9449 §10.1)."""
+    form = {
+        "client_id": "bound",
+        "response_type": "code",
+        "redirect_uri": "https://ce.example.org/back",
+        "code_challenge": "a" * 43,
+        "code_challenge_method": "S256",
+    }
+    with service.client(CA.person("host/ce.example.org")) as holder:
+        pushed = holder.post(f"https://localhost:{service.asking}/auth/par", data=form)
+    assert pushed.status_code == 201, pushed.text
+
+
+def test_rfc9449_5_2_a_certificate_is_no_proof_of_a_key(service: Secure) -> None:
+    form = {"grant_type": "client_credentials", "client_id": "bound"}
+    with service.client(CA.person("host/ce.example.org")) as holder:
+        refused = holder.post(f"https://localhost:{service.asking}/auth/token", data=form)
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_dpop_proof")

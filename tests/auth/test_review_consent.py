@@ -9,6 +9,7 @@ import pytest
 
 from tests.auth import kit
 from tests.auth.kit import CLIENTS, Walker, asking, begin, change, error, login, poll, post, redeem, words
+from tests.auth.receiver import enter
 from tests.auth.registrar import BACK, invite, registered, send
 from tests.road.walkers import eventually
 from tests.service import Service
@@ -122,8 +123,10 @@ def _audience(tokens: dict[str, Any]) -> Any:
 
 def test_everything_ends_also_what_was_approved_and_not_fetched_yet(service: Service) -> None:
     """Whoever sees that they approved a stranger's link can still take it back."""
+    kit.change(service, "UPDATE login_request SET expires_at = 0")  # what was there before cannot be fetched
     started = begin(service)
     with Walker(service) as browser:
+        enter(service, browser)  # our own pages give nothing to anybody
         browser.confirm(started)
         assert "Authorization complete" in browser.log_in("egi-demo", "alice").text
         asked = browser.http.get(f"{service.issuer}/account/everything")

@@ -291,7 +291,8 @@ class Endpoints:
         if "request_uri" in request.form:
             raise InvalidRequestError("A pushed request holds no request_uri (RFC 9126 section 2.1).")
         given = {**request.form, "client_id": client.client_id}
-        if request.binding:  # RFC 9449 §10.1: the key of the proof, said or not
+        # RFC 9449 §10.1: the key of the proof, said or not; a certificate is asked for at the token endpoint
+        if request.binding.startswith("jkt:"):
             thumbprint = request.binding.removeprefix("jkt:")
             if given.setdefault("dpop_jkt", thumbprint) != thumbprint:
                 raise OAuth2Error(error=INVALID, description="dpop_jkt is not the key of the DPoP proof.")

@@ -91,7 +91,12 @@ _DENY: Statement[tuple[()]] = sql(
 )
 _WITHDRAW: Statement[tuple[()]] = sql(
     update(_T)
-    .where(_C.user_id == bindparam("person"), _C.status == "approved")
+    .where(
+        _C.user_id == bindparam("person"),
+        _C.status == "approved",
+        _C.kind != "pages",
+        _C.expires_at > bindparam("current"),
+    )
     .values(status="denied", reason=bindparam("why"))
 )
 _REDEEM: Statement[tuple[()]] = sql(
@@ -226,7 +231,7 @@ def deny(tx: Tx, request: str, why: str) -> bool:
 
 def withdraw(tx: Tx, user_id: str, why: str) -> int:
     """approved → denied, for all that a person approved and nobody redeemed yet; how many."""
-    return tx.run(_WITHDRAW, person=user_id, why=why[:512])
+    return tx.run(_WITHDRAW, person=user_id, current=tx.clock.now(), why=why[:512])
 
 
 def redeem(tx: Tx, request: str, family: str) -> bool:

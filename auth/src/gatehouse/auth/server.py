@@ -201,7 +201,7 @@ class Server(_Server):  # type: ignore[misc]
         client = self.authenticate_client(request)
         if not client.check_grant_type(request.payload.grant_type):
             raise UnauthorizedClientError(f"{client.client_id} may not use the grant {grant.GRANT_TYPE}.")
-        if client.dpop_only and not request.binding:  # RFC 9449 §5.2
+        if client.dpop_only and not request.binding.startswith("jkt:"):  # RFC 9449 §5.2
             raise OAuth2Error(
                 error=INVALID,
                 description=f"{client.client_id} must send a DPoP proof with each token request.",
@@ -236,7 +236,7 @@ class Server(_Server):  # type: ignore[misc]
             tries = guesses.of_client(context.seal, shown.client_id, request.address)
             if seconds := guesses.locked(request.tx, tries):
                 # wrong answers may have come to other processes, or to this one before it was started anew
-                self._suspects.add(shown.client_id, request.address)
+                self._suspect(request, shown)
                 raise OAuth2Error(
                     error="slow_down",
                     description=f"Too many wrong secrets came for this client. Try again in {seconds} s.",
@@ -253,8 +253,13 @@ class Server(_Server):  # type: ignore[misc]
             return client
         if tries:
             guesses.wrong(request.tx, tries)
-            self._suspects.add(shown.client_id, request.address)
+            self._suspect(request, shown)
         raise authentication.refused()
+
+    def _suspect(self, request: Request, shown: authentication.Presented) -> None:
+        """Take no short way for this client from there. Invented names have none, and must not fill the memory."""
+        if self.clients.known(shown.client_id) is not None:
+            self._suspects.add(shown.client_id, request.address)
 
     def _bind(self, request: Request, client: Client, shown: authentication.Presented) -> None:
         """Tokens for the certificate that the client just authenticated with, if it wants them so (RFC 8705 §3)."""

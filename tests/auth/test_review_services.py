@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.auth.kit import CLIENTS, get, login, post
+from tests.auth.kit import CLIENTS, error, get, login, post
 from tests.auth.registrar import ended_soon, invite, registered, send
 from tests.auth.test_services import EXCHANGE, SERVICES, ask, own, trade
 from tests.service import Service
@@ -68,3 +68,15 @@ def test_a_locked_secret_has_no_short_way_in_another_process(service: Service) -
     answers = [ask(service, token, "storage", client_secret=f"guess {number}") for number in range(3)]
     assert {answer.status_code for answer in answers} == {429}
     assert ask(service, token, "storage").status_code == 429
+
+
+@pytest.mark.parametrize("path", ["token", "introspect", "revoke", "par", "device"])
+def test_letters_of_no_base64_are_an_error_of_the_caller(service: Service, path: str) -> None:
+    headers = {b"Authorization": "Basic \u00e9".encode("latin-1")}
+    answer = httpx.post(
+        f"{service.issuer}/{path}",
+        data={"token": "x", "grant_type": "refresh_token"},
+        headers=headers,
+        trust_env=False,
+    )
+    error(answer, 401, "invalid_client")

@@ -4,7 +4,6 @@ A client uses the one method it is registered with, and one per request. Whoever
 """
 
 import base64
-import binascii
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,7 +72,7 @@ def _basic(header: str) -> Presented:
         raise InvalidClientError("The Authorization header is not that of a client.", status_code=401)
     try:
         name, colon, secret = base64.b64decode(value.strip(), validate=True).decode("ascii").partition(":")
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:  # no base64, or not of ASCII, before or after
         raise InvalidClientError("The Authorization header cannot be read.", status_code=401) from error
     if not colon:
         raise InvalidClientError("The Authorization header cannot be read.", status_code=401)

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.auth.kit import CLIENTS, error, get, login, post
+from tests.auth.kit import CLIENTS, error, get, login, look, post
 from tests.auth.registrar import ended_soon, invite, registered, send
 from tests.auth.test_services import EXCHANGE, SERVICES, ask, own, trade
 from tests.service import Service
@@ -80,3 +80,12 @@ def test_letters_of_no_base64_are_an_error_of_the_caller(service: Service, path:
         trust_env=False,
     )
     error(answer, 401, "invalid_client")
+
+
+def test_nothing_is_remembered_of_clients_that_cannot_be(service: Service) -> None:
+    """A name of 60 kB in each guess would fill the memory long before the guesses have an end."""
+    before = look(service, "SELECT sum(wrong) FROM guess")
+    for number in range(3):
+        said = {"client_id": f"{number}" * 200, "client_secret": "guess"}
+        error(post(service, "token", grant_type="client_credentials", **said), 401, "invalid_client")
+    assert look(service, "SELECT sum(wrong) FROM guess") == before

@@ -21,6 +21,7 @@ from gatehouse.registry.database import Tx
 from gatehouse.tokenmanager import once
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+MAX_CLIENT_ID = 128  # as the settings have it
 MAX_ASSERTION = 8192
 MAX_LIFE = 600  # seconds; an assertion is for now
 SKEW = 60
@@ -63,6 +64,8 @@ def presented(form: Mapping[str, str], headers: Mapping[str, str], certificate: 
         )
     if not one.client_id:
         raise InvalidClientError("The client_id is missing.", status_code=401)
+    if len(one.client_id) > MAX_CLIENT_ID:  # nobody's: what is remembered of guesses stays small
+        raise refused()
     return one
 
 

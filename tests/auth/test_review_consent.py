@@ -144,3 +144,28 @@ def test_a_repeated_prompt_takes_no_room(service: Service) -> None:
         service, "SELECT wanted FROM login_request ORDER BY created_at DESC, rowid DESC LIMIT 1"
     )
     assert json.loads(wanted)["prompt"] == "login"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:5/done#",
+        "http://127.0.0.1:5/done?",
+        "HTTP://127.0.0.1:5/done",
+        " http://127.0.0.1:5/done",
+        "http://127.0.0.1:05/done",
+        "http://127.0.0.1:/done",
+        "http://x@127.0.0.1:5/done",
+        "http://127.0.0.1:5/done/",
+        "http://127.0.0.1:5\\@evil.example/done",
+        "http://[::1]:5/done#",
+    ],
+)
+def test_rfc8252_7_3_only_the_port_is_free(service: Service, address: str) -> None:
+    """With an empty fragment the code would come where nobody looks for it, but scripts do."""
+    with Walker(service) as browser:
+        refused = browser.http.get(asking(service, client_id="native", redirect_uri=address))
+        assert refused.status_code == 400
+        for good in ("http://127.0.0.1:5/done", "http://[::1]:65535/done", "http://127.0.0.1/done"):
+            taken = browser.http.get(asking(service, client_id="native", redirect_uri=good))
+            assert (taken.status_code, taken.headers["location"]) == (303, "login")

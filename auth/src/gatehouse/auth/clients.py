@@ -116,9 +116,11 @@ def _without_port(uri: str) -> str:
     except ValueError:
         return ""
     host = "[::1]" if parts.hostname == "::1" else parts.hostname
-    if parts.netloc != f"{host}:{parts.port}":
+    start = f"http://{host}:{parts.port}"
+    if parts.netloc != f"{host}:{parts.port}" or not uri.startswith(start):
         return ""  # a user name, or another spelling
-    return parts._replace(netloc=host).geturl()
+    # put together again by hand: the parser forgives blanks, and forgets a query or fragment without anything in it
+    return f"http://{host}{uri.removeprefix(start)}"
 
 
 OWN_PAGES = "gatehouse-pages"

@@ -58,7 +58,7 @@ def test_rfc8628_5_1_a_guesser_with_a_network_of_addresses_is_one_guesser(databa
 
 def test_rfc8628_5_1_all_guessers_together_have_an_end(database: Database, clock: HandClock) -> None:
     everybody = code()[-1]
-    row = {"id": everybody.id, "wrong": IN_ALL - 1, "ends_at": clock.now() + WINDOW}
+    row = {"id": everybody.id, "wrong": IN_ALL - 1, "ends_at": clock.now() + WINDOW, "most": IN_ALL}
     database.write_now(lambda tx: tx.run(insertion(Guess), **row))
     assert locked(database, code("a", "192.0.2.7")) == 0
     wrong(database, code())

@@ -53,6 +53,7 @@ from gatehouse.tokenmanager.verify import Verifier
 
 _JSON = {"content-type": "application/json", "cache-control": "no-store"}
 _FORM = "application/x-www-form-urlencoded"
+_HEADERS = ("Authorization", "User-Agent")  # all that is asked of them from here on
 _TOKENS = ("token", "subject_token", "actor_token")
 _Answering = Callable[[OAuthRequest], Answer]
 
@@ -188,7 +189,7 @@ class Endpoints:
         if isinstance(proof, Unproven):
             return _send(self._unproven(proof))
         address = request.client.host if request.client else ""
-        headers = {name.title(): value for name, value in request.headers.items()}
+        headers = {name: request.headers[name] for name in _HEADERS if name in request.headers}
         if at_once is not None and (known := at_once(request, form, headers)) is not None:
             return known
         # verified here, on the event loop's thread, whose cache it is
@@ -311,8 +312,5 @@ def _send(answer: Answer) -> Response:
 
 
 def _json(status: int, body: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Response:
-    sent = Response(json.encode(body), status, headers=_JSON)
-    for name, value in (headers or {}).items():
-        if name.lower() not in _JSON:
-            sent.headers[name] = value
-    return sent
+    others = {name: value for name, value in headers.items() if name.lower() not in _JSON} if headers else {}
+    return Response(json.encode(body), status, headers=_JSON | others)

@@ -68,6 +68,12 @@ _FULL = sql(
     ),
     _Counted,
 )
+_LOCKED = sql(
+    select(_C.id, _C.wrong, _C.ends_at)
+    .where(_C.wrong >= _C.most, _C.ends_at > bindparam("current"))
+    .limit(bindparam("most_rows")),
+    _Counted,
+)
 _MORE: Statement[tuple[()]] = sql(
     update(_T)
     .where(_C.id == bindparam("key"), _C.ends_at > bindparam("current"))
@@ -121,13 +127,20 @@ def locked(tx: Tx, tries: Tries) -> int:
     return longest
 
 
+def all_locked(tx: Tx, limit: int) -> dict[str, int]:
+    """The keys that are locked, each until an instant."""
+    latest = tx.clock.now() + WINDOW
+    rows = tx.all(_LOCKED, current=latest - WINDOW, most_rows=limit)
+    return {row.id: min(row.ends_at, latest) for row in rows}
+
+
 def wrong(tx: Tx, tries: Tries) -> None:
     """Count a wrong answer. Always in the order of `tries`, or two of us could wait for each other."""
     now = tx.clock.now()
     for one in tries:
         times = {"key": one.id, "current": now, "latest": now + WINDOW}
         if not tx.run(_MORE, **times) and not tx.run(_ANEW, **times):
-            tx.run(_ADD, id=one.id, wrong=1, ends_at=now + WINDOW)
+            tx.run(_ADD, id=one.id, wrong=1, most=one.most, ends_at=now + WINDOW)
         row = tx.one(_FIND, key=one.id, current=now) if one.shared else None
         if row is not None and row.wrong == one.most:
             audit.record(tx, "guesses.locked", actor="gatehouse", subject=one.shared, wrong=row.wrong)

@@ -3,7 +3,6 @@
 The answer is the same for a token that is unknown, ended, or none of the caller's business: not active.
 """
 
-import hashlib
 from collections.abc import Mapping
 
 from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError, OAuth2Error
@@ -32,7 +31,7 @@ class Introspection:
         self._database = database
         self._server = server
         self._verifier = verifier
-        self._said: TTLCache[bytes, tuple[Principal, bytes]] = TTLCache(
+        self._said: TTLCache[tuple[str, str], tuple[Principal, bytes]] = TTLCache(
             50_000, 60, timer=server.context.clock.monotonic
         )
 
@@ -50,12 +49,13 @@ class Introspection:
             return None
         if "token" not in form or not client.check_client_secret(shown.proof):
             return None
-        if self._server.suspects(client.client_id, request.client.host if request.client else ""):
+        locks, address = self._server.locks, request.client.host if request.client else ""
+        if locks.left(locks.tries(client.client_id, address), self._server.context.clock.now()) != 0:
             return None
         bearer = self._verifier.recognise(form["token"])
         if not isinstance(bearer, Principal):
             return None
-        return Response(self._spoken(client, form["token"], bearer), 200, _HEADERS, "application/json")
+        return Response(self._spoken(client, bearer), 200, _HEADERS, "application/json")
 
     def answer(self, request: OAuthRequest) -> Answer:
         """The answer by way of the database."""
@@ -92,8 +92,8 @@ class Introspection:
             "iss": self._server.context.issuer,
         }
 
-    def _spoken(self, client: Client, token: str, bearer: Principal) -> bytes:
-        key = hashlib.sha256(f"{client.client_id}\n{token}".encode("utf-8", "surrogateescape")).digest()
+    def _spoken(self, client: Client, bearer: Principal) -> bytes:
+        key = client.client_id, bearer.token_id
         known = self._said.get(key)
         # the same object as long as the verifier believes the same: a changed group makes a new one
         if known is None or known[0] is not bearer:

@@ -102,6 +102,7 @@ class Guess(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (BINARY,)
     id: str = text(64, primary_key=True)
     wrong: int = number()
+    most: int = number()
     ends_at: int = number(index=True)
 
 

@@ -157,7 +157,7 @@ def _application(
 
     async def refresh() -> None:
         await revoked.refresh()
-        for load in (groups.load, communities.load):
+        for load in (groups.load, communities.load, server.locks.load):
             (await database.read(load))()
 
     async def sweep() -> None:

@@ -132,6 +132,7 @@ def upgrade() -> None:
         "guess",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("wrong", sa.BigInteger(), nullable=False),
+        sa.Column("most", sa.BigInteger(), nullable=False),
         sa.Column("ends_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         mysql_charset="utf8mb4",

@@ -45,6 +45,25 @@ def test_two_replicas(database: Database, other: Database, clock: HandClock) -> 
     assert "grant/t1" not in there
 
 
+def test_a_replica_whose_clock_is_late_is_heard_all_the_same(database: Database, clock: HandClock) -> None:
+    late = Database(
+        database.url.render_as_string(hide_password=False), HandClock(clock.now() - 300), bytes(32)
+    )
+    here = Revocations(database, clock)
+    try:
+        add(database, "token/before", clock.now() + 600)
+        look(here)
+        add(late, "token/t1", clock.now() + 600)
+        clock.pass_by(1)
+        look(here)
+        assert "token/t1" in here
+        add(late, "token/t2", clock.now() + 600)
+        look(here)
+        assert "token/t2" in here
+    finally:
+        late.close()
+
+
 def test_names_do_not_meet() -> None:
     assert len({revoke.token_name("x"), revoke.grant_name("x"), revoke.claim_name("x")}) == 3
 

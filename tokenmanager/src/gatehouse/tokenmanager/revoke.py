@@ -6,7 +6,7 @@ reads what is new once a second.
 
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, or_, select
 
 from gatehouse.registry.clock import Clock
 from gatehouse.registry.database import Database, Statement, Tx, insertion, sql, table
@@ -17,6 +17,7 @@ _OVERLAP = 30
 
 
 class _Row(NamedTuple):
+    id: int
     name: str
     at: int
     until: int
@@ -24,8 +25,12 @@ class _Row(NamedTuple):
 
 _C = table(Revocation).c
 _ADD = insertion(Revocation, "name", "at", "until")
+# by time, and by number: of a replica whose clock is late, the rows are old when they come
 _SINCE = sql(
-    select(_C.name, _C.at, _C.until).where(_C.at >= bindparam("since"), _C.until > bindparam("current")), _Row
+    select(_C.id, _C.name, _C.at, _C.until).where(
+        or_(_C.at >= bindparam("since"), _C.id > bindparam("last")), _C.until > bindparam("current")
+    ),
+    _Row,
 )
 _SWEEP: Statement[tuple[()]] = sql(delete(table(Revocation)).where(_C.until < bindparam("current")))
 
@@ -63,6 +68,7 @@ class Revocations:
         self._clock = clock
         self._names: dict[str, int] = {}
         self._since = 0
+        self._last = 0
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
@@ -75,8 +81,10 @@ class Revocations:
         """Take in what any replica revoked since the last look, and forget what has expired."""
         now = self._clock.now()
         since = self._since - _OVERLAP if self._since else 0
-        for row in await self._database.read(lambda tx: tx.all(_SINCE, since=since, current=now)):
+        last = self._last
+        for row in await self._database.read(lambda tx: tx.all(_SINCE, since=since, last=last, current=now)):
             self._names[row.name] = row.until
+            self._last = max(self._last, row.id)
         self._since = now
         if len(self._names) > 1000:
             self._names = {name: until for name, until in self._names.items() if until > now}

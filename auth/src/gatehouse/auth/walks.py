@@ -136,9 +136,7 @@ def confirm(tx: Tx, walk: str) -> bool:
     return bool(tx.run(_CONFIRM, walk=walk))
 
 
-def leave(
-    tx: Tx, seal: Seal, walk: str, provider: str, attempt: Attempt, max_age: int | None = None
-) -> bool:
+def leave(tx: Tx, seal: Seal, walk: str, provider: str, attempt: Attempt, max_age: int | None = None) -> bool:
     """confirmed → away, with the attempt's secrets sealed; also starts again after a trip that failed.
 
     `max_age` is how old a login at the provider may be, in seconds.
@@ -162,9 +160,7 @@ def returned(tx: Tx, seal: Seal, walk: str, state: str) -> bool:
 
 def trip_of(seal: Seal, step: Step) -> Trip:
     """The current trip with its secrets."""
-    state, nonce, verifier, left, max_age = json.loads(
-        seal.open(bytes(step.sealed), f"login_walk/{step.id}")
-    )
+    state, nonce, verifier, left, max_age = json.loads(seal.open(bytes(step.sealed), f"login_walk/{step.id}"))
     return Trip(Attempt(state, nonce, verifier), left, max_age)
 
 

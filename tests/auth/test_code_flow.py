@@ -229,7 +229,11 @@ def test_rfc8707_a_resource_becomes_the_audience(service: Service) -> None:
     answer = code_login(service, resource="https://storage.example.org")
     token = redeem(service, answer["code"]).json()["access_token"]
     claims = jwt.decode(token, options={"verify_signature": False})
-    assert claims["aud"] == [f"{service.base}/api", "https://storage.example.org"]
+    assert claims["aud"] == "https://storage.example.org"
+    # it could act as the person here otherwise
+    assert get(service, "userinfo", token).status_code == 401
+    both = code_login(service, resource=f"{service.base}/api")
+    assert get(service, "userinfo", redeem(service, both["code"]).json()["access_token"]).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -262,3 +266,16 @@ def test_an_old_login_is_not_enough_for_a_client_that_wants_a_young_one(service:
             assert answer.headers["location"].endswith("login")
         denied = browser.http.get(asking(service, prompt="none"))
         assert query(denied.headers["location"])["error"] == "consent_required"
+
+
+def test_consent_is_given_as_the_person_whom_the_page_named(service: Service) -> None:
+    with Walker(service) as browser:
+        browser.allow(asking(service), "alice")
+        consent = browser.consent(asking(service))
+        assert "You are logged in as alice" in words(consent)
+        browser.http.cookies.delete("gatehouse-session")
+        with Walker(service) as other:
+            other.allow(asking(service), "bob")
+            browser.http.cookies.set("gatehouse-session", other.http.cookies["gatehouse-session"])
+        answer = browser.submit(consent, action="confirm")
+        assert answer.headers["location"].endswith("login")  # not a code for bob

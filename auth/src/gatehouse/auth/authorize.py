@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from gatehouse.auth import codes, pending, shapes, walks
 from gatehouse.auth.clients import Client
 from gatehouse.auth.codes import NotAsked
-from gatehouse.auth.journey import Journey, address_of, page
+from gatehouse.auth.journey import Journey, address_of, begin
 from gatehouse.auth.pending import Wanted
 from gatehouse.auth.server import Context, Form, read_form
 from gatehouse.registry.database import Tx
@@ -27,7 +27,7 @@ class Authorize:
         self._context = context
 
     @describe(shapes.PAGE, form=shapes.Asking, query=shapes.Asking, page=True)
-    @page
+    @begin
     async def start(self, request: Request) -> Response:
         """Check the request, begin a walk in this browser, and go on to the login page."""
         raw = request.url.query.encode() if request.method == "GET" else await request.body()

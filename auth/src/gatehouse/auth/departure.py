@@ -94,8 +94,7 @@ class Departure:
         row = await self.journey.request(walk)
         if walk.step == "open":
             session = await self._recognised(request, row)
-            who = session.username if session else ""
-            return self.journey.pages.confirm(await self._confirmation(row, walk.id, username=who))
+            return self.journey.pages.confirm(await self._confirmation(row, walk.id, session=session))
         names = self._choice(row)
         if not names:
             raise Problem(
@@ -133,7 +132,7 @@ class Departure:
         return session if session.provider in self._choice(row) else None
 
     async def _confirmation(
-        self, row: Pending, walk: str, code: str = "", address: str = "", username: str = ""
+        self, row: Pending, walk: str, code: str = "", address: str = "", session: Session | None = None
     ) -> Confirm:
         asked, client = parse(row.scope), await self.journey.client(row.client_id)
         if client is None or not isinstance(asked, Asked):
@@ -154,7 +153,8 @@ class Departure:
             csrf=walks.csrf(self.journey.seal, walk),
             leads_to=(origin(where),) if where else (),
             back_to=host(where) if where else "",
-            username=username,
+            username=session.username if session else "",
+            who=self._shown(walk, session),
         )
 
     @page
@@ -167,9 +167,16 @@ class Departure:
         if not await self.journey.database.write(lambda tx: walks.confirm(tx, walk.id)):
             raise out_of_step()
         session = await self._recognised(request, row)
-        if session is not None:
+        # whoever logged in meanwhile in another window is not who was asked
+        if session is not None and form.get("who") == self._shown(walk.id, session):
             return await self.arrival.recognised(walk, row, session)
         return RedirectResponse("../login", 303)
+
+    def _shown(self, walk: str, session: Session | None) -> str:
+        """The session that the consent page named, as its form brings it back."""
+        if session is None:
+            return ""
+        return self.journey.seal.mac("shown", f"{walk} {session.sid}".encode()).hex()[:32]
 
     async def _not_me(self, walk: Step, row: Pending) -> Response:
         said = "The person at the browser said: this was not me."

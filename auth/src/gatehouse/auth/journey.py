@@ -233,6 +233,11 @@ def page(handler: _Handler, limit: Limit = "page") -> _Handler:
     return allow(_PUBLIC, limit)(told(shown))
 
 
+def begin(handler: _Handler) -> _Handler:
+    """A step that anybody may take and that writes a row: as dear as starting a device login."""
+    return page(handler, "login")
+
+
 def guess(handler: _Handler) -> _Handler:
     """A step whose answer could be guessed, so that fewer are let through."""
     return page(handler, "guess")

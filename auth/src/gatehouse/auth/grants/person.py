@@ -141,10 +141,10 @@ def tokens(
 def audience(
     context: Context, client: Client, granted: Sequence[str], targets: Sequence[str]
 ) -> str | list[str]:
-    """Whom a token is for: those that the request names; unsaid, our own API and what was granted beside it.
+    """Whom a token is for: those that the request names, unsaid those that the login named, if none our own API.
 
     Raises invalid_target when it names more (RFC 8707 §2.2, RFC 9068 §3). A resource that is named alone gets a token
-    that opens nothing else, here neither.
+    that opens nothing else, here neither: it could act as the person otherwise.
     """
     own = context.mint.audience
     # what the client was registered for then, and still is
@@ -153,7 +153,8 @@ def audience(
         raise InvalidTargetError(
             "This login was not granted for that resource. Name it when the login begins."
         )
-    kept = [one for one in known if one in targets or not targets]
+    named = targets or granted
+    kept = [one for one in known if one in named] or [own]
     return kept if len(kept) > 1 else kept[0]
 
 

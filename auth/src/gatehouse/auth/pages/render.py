@@ -47,6 +47,7 @@ class Confirm:
     leads_to: Sequence[str] = ()
     back_to: str = ""
     username: str = ""
+    who: str = ""
 
 
 @dataclass(frozen=True)

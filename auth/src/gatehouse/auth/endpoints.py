@@ -76,16 +76,13 @@ class Endpoints:
         self._server = server
         self._verifier = verifier
         self._settings = settings
-        server.register_grant(CodeGrant, [PKCE])
+        # authlib asks them in turn: the busiest first
         for grant in (
-            CertificateGrant,
-            CredentialsGrant,
-            DeviceGrant,
-            ExchangeGrant,
-            RefreshGrant,
-            PilotGrant,
+            *(RefreshGrant, ExchangeGrant, CredentialsGrant),
+            *(PilotGrant, DeviceGrant, CertificateGrant),
         ):
             server.register_grant(grant)
+        server.register_grant(CodeGrant, [PKCE])
         server.register_endpoint(Revocation)
         self._introspection = Introspection(database, server, verifier)
 

@@ -8,6 +8,7 @@ hook ever is a coroutine (which would count as true).
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 from urllib.parse import unquote_plus
@@ -100,6 +101,14 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 def _plain(text: str) -> str:
     if "%" not in text and "+" not in text:
         return text
+    if text.startswith("urn%3A"):
+        return _urn(text)
+    return unquote_plus(text, errors="strict")
+
+
+@lru_cache(64)
+def _urn(text: str) -> str:
+    """The names of grants and token types are the same few all day."""
     return unquote_plus(text, errors="strict")
 
 

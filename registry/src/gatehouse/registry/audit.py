@@ -12,6 +12,9 @@ from gatehouse.registry.models import AuditEvent
 
 Fact = str | int | list[str] | list[int] | None
 
+# made once: `json.dumps` makes an encoder at each call that asks for anything special
+_facts = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+_list = json.JSONEncoder(separators=(",", ":")).encode
 _ADD = insertion(AuditEvent, "chain", "seq", "at", "kind", "actor", "subject", "facts", "digest")
 _T = table(AuditEvent).c
 
@@ -47,7 +50,7 @@ def record(tx: Tx, kind: str, *, actor: str, subject: str = "", **facts: Fact) -
     """Append an event (`kind` as noun.verb, e.g. `grant.refreshed`); no secret may be among the facts."""
     at = tx.clock.now()
     actor, subject = actor[:255], subject[:255]
-    text = json.dumps(facts, separators=(",", ":"), sort_keys=True)
+    text = _facts(facts)
     seq, digest = tx.chain.append(lambda seq: _bytes(tx.chain.name, seq, at, kind, actor, subject, text))
     tx.run(
         _ADD,
@@ -83,4 +86,4 @@ def broken(tx: Tx, key: bytes) -> Iterator[Recorded]:
 
 
 def _bytes(chain: str, seq: int, at: int, kind: str, actor: str, subject: str, facts: str) -> bytes:
-    return json.dumps([chain, seq, at, kind, actor, subject, facts], separators=(",", ":")).encode()
+    return _list([chain, seq, at, kind, actor, subject, facts]).encode()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import and_, bindparam, delete, select, update
 
 from gatehouse.registry import audit
 from gatehouse.registry.database import Statement, Tx, insertion, sql, table
@@ -33,6 +33,14 @@ class _Known(NamedTuple):
     username: str
     status: str
     options: str
+
+
+class _Stands(NamedTuple):
+    id: str
+    username: str
+    status: str
+    options: str
+    vo: str | None
 
 
 class Belonging(NamedTuple):
@@ -131,29 +139,31 @@ _GROUPS_OF = sql(
     .limit(2000),
     Belonging,
 )
-_IS_MEMBER = sql(
-    select(_M.c.group_name, _G.c.vo, _M.c.source, _M.c.reason)
-    .join_from(_M, _G, _M.c.group_name == _G.c.name)
-    .where(_M.c.user_id == bindparam("person"), _M.c.group_name == bindparam("wanted"))
+# `vo` is NULL for who is no member of the group (any more), or when the group is gone
+_STANDING = sql(
+    select(*_PERSON, _U.c.options, _G.c.vo)
+    .select_from(
+        _U.outerjoin(_M, and_(_M.c.user_id == _U.c.id, _M.c.group_name == bindparam("wanted"))).outerjoin(
+            _G, _G.c.name == _M.c.group_name
+        )
+    )
+    .where(_U.c.id == bindparam("person"))
     .limit(1),
-    Belonging,
+    _Stands,
 )
 
 
 def standing(tx: Tx, user_id: str, group: str) -> Standing:
     """Whether the person is in good standing and (still) a member of the group."""
-    person = tx.one(_BY_ID, person=user_id)
-    if person is None:
+    found = tx.one(_STANDING, person=user_id, wanted=group)
+    if found is None:
         return Standing("This person is no longer known here.")
-    if person.status != "active":
-        return Standing(
-            f"The account {person.username} is {person.status}. Ask the operator of this service."
-        )
-    member = tx.one(_IS_MEMBER, person=user_id, wanted=group)
-    if member is None:
-        return Standing(f"{person.username} is no longer a member of {group}.")
-    if member.vo in _suspended(person):
-        return Standing(f"{person.username} is suspended in {member.vo}. Ask its manager.")
+    if found.status != "active":
+        return Standing(f"The account {found.username} is {found.status}. Ask the operator of this service.")
+    if found.vo is None:
+        return Standing(f"{found.username} is no longer a member of {group}.")
+    if found.vo in _suspended(found):
+        return Standing(f"{found.username} is suspended in {found.vo}. Ask its manager.")
     return Standing()
 
 
@@ -325,12 +335,12 @@ def _relink(tx: Tx, seen: Seen, was: Person, listed: Person) -> Person:
     return listed
 
 
-def _options(known: _Known) -> dict[str, Any]:
+def _options(known: _Known | _Stands) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(known.options)
     return found
 
 
-def _suspended(known: _Known) -> Sequence[str]:
+def _suspended(known: _Known | _Stands) -> Sequence[str]:
     return () if known.options == "{}" else _options(known).get("suspended", ())
 
 

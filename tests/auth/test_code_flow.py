@@ -245,7 +245,7 @@ def test_a_lifetime_is_honoured_within_limits_and_the_limit_is_said(
     scope = f"openid g:training_user lifetime:{asked}"
     with Walker(service) as browser:
         consent = browser.consent(asking(service, scope=scope))
-        assert ("lives 21600 s at most" in words(consent)) is notice
+        assert ("each lives 6 hours at most" in words(consent)) is notice
         answer = browser.allow(asking(service, scope=scope))
     tokens = redeem(service, answer["code"]).json()
     claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})

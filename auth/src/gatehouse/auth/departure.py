@@ -144,7 +144,7 @@ class Departure:
             user_code=code,
             asked=[
                 *given.sentences(self.journey.groups.by_name.get(asked.group)),
-                *filter(None, [given.capped]),
+                *filter(None, [given.shortened]),
             ],
             from_address=row.address,
             from_agent=row.agent,

@@ -22,7 +22,7 @@ class Terms:
 
     @property
     def capped(self) -> str:
-        """A sentence when the client gets less time than it asked for."""
+        """A sentence for the client when it gets less time than it asked for."""
         if self.asked is None or self.asked <= self.access:
             return ""
         return f"You asked for {self.asked} s; an access token lives {self.access} s at most."
@@ -30,6 +30,13 @@ class Terms:
     def until(self, seconds: int) -> "Terms":
         """The same, but nothing lives longer than this."""
         return replace(self, access=min(self.access, seconds), login=min(self.login, seconds))
+
+    @property
+    def shortened(self) -> str:
+        """The same for the person who is asked."""
+        if not self.capped or self.asked is None:
+            return ""
+        return f"It asked for access tokens of {spoken(self.asked)}; each lives {spoken(self.access)} at most."
 
     def sentences(self, group: GroupFacts | None) -> list[str]:
         """The rights in plain words, for the person who is asked."""

@@ -36,7 +36,9 @@ class Terms:
         """The same for the person who is asked."""
         if not self.capped or self.asked is None:
             return ""
-        return f"It asked for access tokens of {spoken(self.asked)}; each lives {spoken(self.access)} at most."
+        return (
+            f"It asked for access tokens of {spoken(self.asked)}; each lives {spoken(self.access)} at most."
+        )
 
     def sentences(self, group: GroupFacts | None) -> list[str]:
         """The rights in plain words, for the person who is asked."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.auth.kit import CLIENTS, error, get, login, look, post
 from tests.auth.registrar import ended_soon, invite, registered, send
-from tests.auth.test_services import EXCHANGE, SERVICES, ask, own, trade
+from tests.auth.services import EXCHANGE, SERVICES, ask, own, trade
 from tests.service import Service
 
 

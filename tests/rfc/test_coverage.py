@@ -18,7 +18,7 @@ _ROW = re.compile(r"^(?P<section>\S[^|\n]*) \| (?P<demand>.+)\n(?P<proof>(?: +\|
 # each has a module; those of other rooms and hands have theirs beside the code that they prove
 EXPECTED = {
     *("rfc6749", "rfc7009", "rfc7636", "rfc8414", "rfc8628", "rfc8707", "rfc9068", "rfc9126", "rfc9207"),
-    *("rfc9700", "oidc_core", "oidc_discovery", "jose_defects"),
+    *("rfc7662", "rfc8693", "rfc9700", "oidc_core", "oidc_discovery", "jose_defects"),
 }
 
 

@@ -21,8 +21,9 @@ from gatehouse.tokenmanager.seal import Seal
 
 REQUEST_URI = "urn:ietf:params:oauth:request_uri:"
 PROMPTS = ("none", "login", "consent", "select_account")
-_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # base64url of a SHA-256 (RFC 7636 §4.2)
-_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+_SHA256 = re.compile(
+    r"[A-Za-z0-9_-]{43}"
+)  # in base64url: a challenge (RFC 7636 §4.2), a thumbprint (RFC 7638)
 # OpenID Connect Core §3.1.2.6 has errors of their own for two of them
 _REFUSED = {
     "request": "request_not_supported",
@@ -75,7 +76,7 @@ def understood(
 
 
 def _challenge(given: Mapping[str, str]) -> NotAsked | None:
-    if not _CHALLENGE.fullmatch(given.get("code_challenge", "")):
+    if not _SHA256.fullmatch(given.get("code_challenge", "")):
         return NotAsked("invalid_request", "A code_challenge is required: base64url of a SHA-256 (RFC 7636).")
     if given.get("code_challenge_method") != "S256":
         return NotAsked("invalid_request", "The code_challenge_method must be S256.")
@@ -103,7 +104,7 @@ def _wanted(client: Client, given: Mapping[str, str], resources: Sequence[str]) 
     age = given.get("max_age", "")
     if age and not (age.isdecimal() and len(age) < 10):
         return NotAsked("invalid_request", "max_age must be a number of seconds.")
-    if given.get("dpop_jkt") and not _THUMBPRINT.fullmatch(given["dpop_jkt"]):
+    if given.get("dpop_jkt") and not _SHA256.fullmatch(given["dpop_jkt"]):
         return NotAsked("invalid_request", "dpop_jkt must be a SHA-256 thumbprint (RFC 9449 §10).")
     if max(len(given.get("state", "")), len(given.get("nonce", ""))) > 1024:
         return NotAsked("invalid_request", "state and nonce may have 1024 characters at most.")

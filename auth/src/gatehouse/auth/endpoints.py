@@ -84,7 +84,7 @@ class Endpoints:
             server.register_grant(grant)
         server.register_grant(CodeGrant, [PKCE])
         server.register_endpoint(Revocation)
-        self._introspection = Introspection(database, server, verifier)
+        self._introspection = Introspection(server, verifier)
 
     def routes(self) -> list[BaseRoute]:
         """Every route of this module."""

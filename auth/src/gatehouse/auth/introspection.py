@@ -15,10 +15,11 @@ from gatehouse.auth import authentication
 from gatehouse.auth.clients import SECRET_METHODS, Client
 from gatehouse.auth.server import Answer, Form, Server
 from gatehouse.auth.server import Request as OAuthRequest
-from gatehouse.registry.database import Database, Tx
+from gatehouse.registry.database import Tx
 from gatehouse.tokenmanager import refresh
+from gatehouse.tokenmanager.issue import spelled
 from gatehouse.tokenmanager.principal import Principal
-from gatehouse.tokenmanager.verify import Verifier, confirmation, token_type
+from gatehouse.tokenmanager.verify import Verifier, act_of, confirmation, token_type
 
 _INACTIVE: Mapping[str, object] = {"active": False}
 _HEADERS = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -27,8 +28,7 @@ _HEADERS = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 class Introspection:
     """Answers for callers that authenticate; what was said of a live access token is kept in readiness for a while."""
 
-    def __init__(self, database: Database, server: Server, verifier: Verifier) -> None:
-        self._database = database
+    def __init__(self, server: Server, verifier: Verifier) -> None:
         self._server = server
         self._verifier = verifier
         self._said: TTLCache[tuple[str, str], tuple[Principal, bytes]] = TTLCache(
@@ -108,7 +108,7 @@ class Introspection:
             "active": True,
             "iss": self._server.context.issuer,
             "sub": bearer.subject,
-            "aud": bearer.audience[0] if len(bearer.audience) == 1 else bearer.audience,
+            "aud": spelled(bearer.audience),
             "client_id": bearer.client_id,
             "scope": bearer.scope,
             "token_type": token_type(bearer.binding),
@@ -118,9 +118,6 @@ class Introspection:
         }
         rest = {"username": bearer.username, "group": bearer.group, "vo": bearer.vo}
         said |= {name: value for name, value in rest.items() if value}
-        act: dict[str, object] | None = None
-        for who in reversed(bearer.acts):
-            act = {"sub": who} if act is None else {"sub": who, "act": act}
-        if act is not None:
-            said["act"] = act
+        if bearer.acts:
+            said["act"] = act_of(bearer.acts)
         return said | confirmation(bearer.binding)

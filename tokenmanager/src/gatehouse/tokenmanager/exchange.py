@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from gatehouse.registry.capabilities import covered
 from gatehouse.tokenmanager.principal import Principal
-from gatehouse.tokenmanager.verify import MAX_ACTORS
+from gatehouse.tokenmanager.verify import MAX_ACTORS, act_of
 
-_NEVER = frozenset(
-    {"offline_access"}
-)  # a token that outlives its login is a login's to give, not an exchange's
+# a token that outlives its login is a login's to give, not an exchange's
+_NEVER = frozenset({"offline_access"})
 _KINDS = frozenset({"person", "job", "service"})
 
 
@@ -36,17 +35,16 @@ def derive(
     parent: Principal,
     *,
     actor: str,
-    history: Sequence[str],
     scope: str,
     audience: Sequence[str],
     longest: int,
     now: int,
     asked_lifetime: int | None = None,
 ) -> Derived | NotDerived:
-    """Narrow a live token for `actor`; `history` are those who acted before, the latest first."""
+    """Narrow a live token for `actor`, who acts from now on before those who did so far."""
     if parent.kind not in _KINDS:
         return NotDerived("invalid_request", f"The token of a {parent.kind} is for its own work only.")
-    if len(history) >= MAX_ACTORS or len(parent.lineage) >= MAX_ACTORS:
+    if len(parent.acts) >= MAX_ACTORS or len(parent.lineage) >= MAX_ACTORS:
         return NotDerived("invalid_request", f"A token is passed on {MAX_ACTORS} times at most.")
     held = parent.scope.split()
     words = scope.replace("+", " ").split() or [word for word in held if word not in _NEVER]
@@ -66,18 +64,15 @@ def derive(
         scope=" ".join(dict.fromkeys(words)),
         audience=tuple(audience) or parent.audience,
         lifetime=min(left, asked_lifetime or left),
-        claims=_claims(parent, words, actor, history),
+        claims=_claims(parent, words, actor),
         capped=capped,
     )
 
 
-def _claims(parent: Principal, words: Sequence[str], actor: str, history: Sequence[str]) -> dict[str, object]:
-    act: dict[str, object] | None = None
-    for who in reversed([actor, *history]):
-        act = {"sub": who} if act is None else {"sub": who, "act": act}
+def _claims(parent: Principal, words: Sequence[str], actor: str) -> dict[str, object]:
     claims: dict[str, object] = {
         "kind": parent.kind,
-        "act": act,
+        "act": act_of([actor, *parent.acts]),
         "lineage": [parent.token_id, *parent.lineage],
         "through": list(dict.fromkeys([parent.client_id, *parent.through])),
     }

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,6 +23,11 @@ class Minted:
     token_id: str
     expires_at: int
     lifetime: int
+
+
+def spelled(audience: Sequence[str]) -> str | list[str]:
+    """The `aud` claim: one audience by itself, several as an array (RFC 7519 §4.1.3)."""
+    return audience[0] if len(audience) == 1 else list(audience)
 
 
 class Mint:

@@ -2,6 +2,7 @@
 audience, type (RFC 8725, RFC 9068 §4)."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -148,6 +149,14 @@ def _audience(claim: object) -> tuple[str, ...]:
     if not found or not all(isinstance(one, str) for one in found):
         raise ValueError("aud is no text")
     return tuple(found)
+
+
+def act_of(actors: Sequence[str]) -> dict[str, object]:
+    """The `act` claim of those who act, the current actor first; empty for nobody (RFC 8693 §4.1)."""
+    act: dict[str, object] = {}
+    for who in reversed(actors):
+        act = {"sub": who, "act": act} if act else {"sub": who}
+    return act
 
 
 def _acts(actor: object) -> tuple[str, ...]:

@@ -1,27 +1,19 @@
 """Tokens for a person who shows a certificate or proxy in the TLS handshake (extension grant, RFC 6749 §4.5)."""
 
-from typing import TYPE_CHECKING, Any
-
-from authlib.oauth2.rfc6749 import BaseGrant, TokenEndpointMixin
 from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidScopeError
 
 from gatehouse.auth import codes
 from gatehouse.auth.certificates import Known, one_group, recognise, why_not
 from gatehouse.auth.clients import CERTIFICATE
+from gatehouse.auth.grants.extension import ExtensionGrant
 from gatehouse.auth.grants.person import begin, entitled
 from gatehouse.auth.pending import immediate
 from gatehouse.auth.scopes import Asked, parse
 from gatehouse.auth.server import sayable
 from gatehouse.tokenmanager import refresh
 
-_Base: Any = object
-if not TYPE_CHECKING:
 
-    class _Base(BaseGrant, TokenEndpointMixin):
-        """authlib has no type information."""
-
-
-class CertificateGrant(_Base):  # type: ignore[misc]
+class CertificateGrant(ExtensionGrant):  # type: ignore[misc]
     """The holder of the key is the person; no browser is needed."""
 
     GRANT_TYPE = CERTIFICATE

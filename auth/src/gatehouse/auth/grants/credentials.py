@@ -1,24 +1,17 @@
 """Client credentials (RFC 6749 §4.4): a service or host acts for itself, within what its registration says."""
 
-from typing import TYPE_CHECKING, Any
-
-from authlib.oauth2.rfc6749 import BaseGrant, TokenEndpointMixin
 from authlib.oauth2.rfc6749.errors import InvalidScopeError
 
 from gatehouse.auth.clients import CLIENT_CREDENTIALS, Client
+from gatehouse.auth.grants.extension import ExtensionGrant
 from gatehouse.auth.scopes import lifetime_of
 from gatehouse.registry import audit
 from gatehouse.registry.capabilities import covered
+from gatehouse.tokenmanager.issue import spelled
 from gatehouse.tokenmanager.verify import confirmation, token_type
 
-_Base: Any = object
-if not TYPE_CHECKING:
 
-    class _Base(BaseGrant, TokenEndpointMixin):
-        """authlib has no type information."""
-
-
-class CredentialsGrant(_Base):  # type: ignore[misc]
+class CredentialsGrant(ExtensionGrant):  # type: ignore[misc]
     """A token for the client itself; never a refresh token (§4.4.3)."""
 
     GRANT_TYPE = CLIENT_CREDENTIALS
@@ -45,7 +38,7 @@ class CredentialsGrant(_Base):  # type: ignore[misc]
             subject=client.client_id,
             client_id=client.client_id,
             scope=self.scope,
-            audience=audience if len(audience) > 1 else audience[0],
+            audience=spelled(audience),
             claims={"kind": "service"} | confirmation(request.binding),
         )
         audit.record(

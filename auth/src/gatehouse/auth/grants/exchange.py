@@ -1,30 +1,23 @@
 """Token exchange (RFC 8693): a service that was given a token asks for a narrower one to pass on."""
 
-from typing import TYPE_CHECKING, Any
-
-from authlib.oauth2.rfc6749 import BaseGrant, OAuth2Error, TokenEndpointMixin
+from authlib.oauth2.rfc6749 import OAuth2Error
 from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError
 
 from gatehouse.auth.clients import TOKEN_EXCHANGE
+from gatehouse.auth.grants.extension import ExtensionGrant
 from gatehouse.auth.scopes import lifetime_of
 from gatehouse.auth.server import sayable
 from gatehouse.registry import audit
 from gatehouse.tokenmanager import exchange
+from gatehouse.tokenmanager.issue import spelled
 from gatehouse.tokenmanager.principal import Principal
 from gatehouse.tokenmanager.verify import confirmation, token_type
-
-_Base: Any = object
-if not TYPE_CHECKING:
-
-    class _Base(BaseGrant, TokenEndpointMixin):
-        """authlib has no type information."""
-
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - the name of a type
 JWT = "urn:ietf:params:oauth:token-type:jwt"
 
 
-class ExchangeGrant(_Base):  # type: ignore[misc]
+class ExchangeGrant(ExtensionGrant):  # type: ignore[misc]
     """Subject token in, narrower token out, with the client as its actor."""
 
     GRANT_TYPE = TOKEN_EXCHANGE
@@ -65,7 +58,6 @@ class ExchangeGrant(_Base):  # type: ignore[misc]
         derived = exchange.derive(
             self.subject,
             actor=self._acting(),
-            history=self.subject.acts,
             scope=scope,
             audience=request.targets,
             longest=context.lifetimes.access_token_max,
@@ -81,7 +73,7 @@ class ExchangeGrant(_Base):  # type: ignore[misc]
             subject=self.subject.subject,
             client_id=request.client.client_id,
             scope=derived.scope,
-            audience=audience if len(audience) > 1 else audience[0],
+            audience=spelled(audience),
             claims=derived.claims | confirmation(request.binding),
         )
         audit.record(

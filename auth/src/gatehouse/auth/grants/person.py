@@ -16,6 +16,7 @@ from gatehouse.registry import audit, directory
 from gatehouse.registry.database import Tx
 from gatehouse.tokenmanager import refresh
 from gatehouse.tokenmanager.certificates import Presented
+from gatehouse.tokenmanager.issue import spelled
 from gatehouse.tokenmanager.refresh import Turned
 from gatehouse.tokenmanager.verify import confirmation, token_type
 
@@ -155,7 +156,7 @@ def audience(
         )
     named = targets or granted
     kept = [one for one in known if one in named] or [own]
-    return kept if len(kept) > 1 else kept[0]
+    return spelled(kept)
 
 
 def _kind(row: Pending, given: Terms) -> str:

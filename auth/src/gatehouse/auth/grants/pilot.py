@@ -1,23 +1,15 @@
 """A pilot redeems its one-time secret for its own token (extension grant, RFC 6749 §4.5)."""
 
-from typing import TYPE_CHECKING, Any
-
-from authlib.oauth2.rfc6749 import BaseGrant, TokenEndpointMixin
 from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
 
 from gatehouse.auth.clients import PILOT_SECRET
+from gatehouse.auth.grants.extension import ExtensionGrant
 from gatehouse.registry import audit
 from gatehouse.tokenmanager import pilot_secrets
 from gatehouse.tokenmanager.verify import confirmation, token_type
 
-_Base: Any = object
-if not TYPE_CHECKING:
 
-    class _Base(BaseGrant, TokenEndpointMixin):
-        """authlib has no type information."""
-
-
-class PilotGrant(_Base):  # type: ignore[misc]
+class PilotGrant(ExtensionGrant):  # type: ignore[misc]
     """One secret, one pilot token."""
 
     GRANT_TYPE = PILOT_SECRET
